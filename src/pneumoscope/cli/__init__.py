@@ -1,0 +1,28 @@
+"""The command line: ``pneumoscope COMMAND``.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status.
+
+    0 is success, 1 a failure with its line on standard error, 2 wrong usage.
+
+    Args:
+        arguments: what follows the program's name; those of the process by default.
+    """
+    from pneumoscope.cli.app import app
+    from pneumoscope.errors import ConfigError, PneumoscopeError, UsageError
+
+    try:
+        app(args=arguments, prog_name="pneumoscope")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except PneumoscopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError | ConfigError) else 1
+    return 0

@@ -1,0 +1,82 @@
+"""``pneumoscope train`` and ``pneumoscope study``: from films to bundles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Films: {train,test}/{NORMAL,PNEUMONIA}. "
+        "Default: Data/chest_xray, or phantoms where that is not there.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe: training.epochs=10."),
+]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out films that cannot be decoded.")
+]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="CONFIG", help="A TOML file or shipped name.")],
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run folder. Default: runs/NAME-sSEED.")
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Split to use. Default: in the run folder.")
+    ] = None,
+    set_: Set = None,
+    skip_unreadable: SkipUnreadable = False,
+) -> None:
+    """Train one model; the same command goes on after a stop. Works under torchrun."""
+    from pneumoscope.cli.consoles import on_stderr, on_stdout
+    from pneumoscope.config import load_recipe
+    from pneumoscope.evaluation.results import ModelResult
+    from pneumoscope.evaluation.tables import results_table
+    from pneumoscope.study.run import Source, is_main_process, run
+    from pneumoscope.study.study import find_data
+
+    loaded = load_recipe(recipe, set_ or ())
+    console = on_stderr()
+    folder = out or Path("runs") / f"{loaded.name}-s{loaded.training.seed}"
+    source = Source(find_data(data, console), split, skip_unreadable)
+    bundle = run(loaded, source, folder, console)
+    if is_main_process():
+        on_stdout().print(results_table([ModelResult.from_bundle(bundle)]))
+        print(f"bundle: {bundle.path}")
+
+
+def study(
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default: studies/quick or studies/full.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The published recipes; hours instead of minutes.")
+    ] = False,
+    recipe: Annotated[
+        list[str] | None, typer.Option(metavar="CONFIG", help="Train these instead; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each recipe with so many seeds.")] = 1,
+    set_: Set = None,
+    skip_unreadable: SkipUnreadable = False,
+) -> None:
+    """Split, train every model, choose thresholds, test once, compare: all of it."""
+    from pneumoscope.cli.consoles import on_stderr
+    from pneumoscope.cli.results import show_comparison
+    from pneumoscope.study.study import PRESETS, find_data, load_recipes, run_study
+
+    preset = "full" if full else "quick"
+    recipes = load_recipes(recipe or PRESETS[preset], seeds, set_ or ())
+    console = on_stderr()
+    films = find_data(data, console)
+    folder = out or Path("studies") / (preset if not recipe else "custom")
+    show_comparison(
+        run_study(recipes, films, folder, console, skip_unreadable=skip_unreadable), folder
+    )

@@ -1,0 +1,1 @@
+"""Films: from bytes and folders to splits, pixels and augmented batches."""

@@ -1,0 +1,61 @@
+"""Which patient a film shows, read from its file name.
+
+The names of Kaggle's "Chest X-Ray Images (Pneumonia)" (Kermany et al., Cell 2018) carry the
+patient in front and the film behind::
+
+    IM-0115-0001.jpeg  NORMAL2-IM-0986-0001-0002.jpeg      series IM or NORMAL2-IM, number, films
+    person1000_bacteria_2931.jpeg  person447_virus_921_1.jpeg      number, cause, films
+
+``IM`` and ``NORMAL2-IM`` are two series that count independently. The children of ``person`` are
+counted anew in the test folder, and inside the training folder one number often has both a
+bacterial and a viral series, which may or may not be one child. Hence two keys: one for grouping
+inside the training folder (number only: never splits a child) and one for comparing folders
+(number and cause: no false overlaps).
+"""
+
+import re
+from pathlib import PurePosixPath
+
+_SERIES = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)*", re.IGNORECASE)
+_PERSON = re.compile(r"((person\d+)_(?:bacteria|virus))_\d+(?:_\d+)*", re.IGNORECASE)
+
+
+def patient_key(name: str) -> str:
+    """Returns the full key of the patient (kind and number) that a file name states.
+
+    A name of any other form stands for a patient of its own: its stem is returned. Upper and
+    lower case are not told apart in the known forms, since archives change them.
+
+    >>> patient_key("person100_bacteria_475.jpeg"), patient_key("NORMAL2-IM-0986-0001-0002.jpeg")
+    ('person100_bacteria', 'NORMAL2-IM-0986')
+    >>> patient_key("scan of Monday.png")
+    'scan of Monday'
+    """
+    stem = PurePosixPath(name).stem
+    if match := _PERSON.fullmatch(stem):
+        return match[1].lower()
+    if match := _SERIES.fullmatch(stem):
+        return match[1].upper()
+    return stem
+
+
+def patient_group(name: str) -> str:
+    """Returns the key for grouping inside one folder: by number alone, whatever the cause.
+
+    >>> patient_group("person100_bacteria_475.jpeg"), patient_group("IM-0115-0001.jpeg")
+    ('person100', 'IM-0115')
+    """
+    stem = PurePosixPath(name).stem
+    if match := _PERSON.fullmatch(stem):
+        return match[2].lower()
+    return patient_key(name)
+
+
+def names_patient(name: str) -> bool:
+    """Returns whether a file name has one of the forms that state a patient.
+
+    >>> names_patient("IM-0115-0001.jpeg"), names_patient("scan of Monday.png")
+    (True, False)
+    """
+    stem = PurePosixPath(name).stem
+    return bool(_PERSON.fullmatch(stem) or _SERIES.fullmatch(stem))

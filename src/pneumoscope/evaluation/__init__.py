@@ -1,0 +1,1 @@
+"""Evaluation: statistics, tables and figures from scores alone; imports no torch."""

@@ -1,0 +1,1 @@
+"""Networks: the Vision Transformer, the CNN baseline, their sizes and weights."""

@@ -1,0 +1,302 @@
+"""The Vision Transformer, from pixels to logits in one file that reads top to bottom.
+
+Shapes, once for all: B batch, C channels, H height, W width, N tokens, D embed_dim,
+A heads, E head_dim (D / A), K classes, P patch side.
+
+State-dict keys follow timm (``patch_embed.proj.weight``, ``cls_token``, ``pos_embed``,
+``blocks.0.attn.qkv.weight``, ``blocks.0.mlp.fc1.weight``, ``norm``, ``head``), so that
+timm-format files load unchanged.
+
+Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv:2010.11929),
+equations 1-4; the pre-norm block is theirs.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pneumoscope.errors import ModelError
+
+
+class PatchEmbed(nn.Module):
+    """Cuts an image into P x P patches and projects each linearly (equation 1)."""
+
+    def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
+        """Makes the projection, as a convolution whose stride is its kernel."""
+        super().__init__()
+        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
+        """Returns one token a patch, row by row: (B, N, D)."""
+        grid: Tensor = self.proj(x)  # (B, D, H/P, W/P)
+        return grid.flatten(2).transpose(1, 2)  # (B, N, D)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (appendix A of the paper)."""
+
+    def __init__(self, embed_dim: int, num_heads: int, drop_rate: float) -> None:
+        """Makes the merged q, k, v projection and the output projection."""
+        super().__init__()
+        self.num_heads = num_heads
+        self.drop_rate = drop_rate
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns q, k and v of ``x`` (B, N, D), each (B, A, N, E)."""
+        B, N, D = x.shape
+        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, D // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (3, B, A, N, E)
+        return q, k, v
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
+        """Returns the attended tokens (B, N, D), through the fused kernel."""
+        q, k, v = self._heads(x)
+        x = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=self.drop_rate if self.training else 0.0
+        )  # (B, A, N, E)
+        x = self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
+        return F.dropout(x, self.drop_rate, self.training)
+
+    def attention_map(self, x: Tensor) -> Tensor:  # (B, N, D)
+        """Returns the softmax weights (B, A, N, N) that :meth:`forward` applies to the values."""
+        q, k, _ = self._heads(x)
+        scale: float = q.shape[-1] ** -0.5
+        return (q @ k.transpose(-2, -1) * scale).softmax(dim=-1)  # (B, A, N, N)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(
+        self, embed_dim: int, hidden_dim: int, gelu: Literal["erf", "tanh"], drop_rate: float
+    ) -> None:
+        """Makes the layers; ``gelu`` is the exact function or Google's tanh approximation."""
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.act = nn.GELU(approximate="tanh" if gelu == "tanh" else "none")
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+        self.drop_rate = drop_rate
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
+        """Returns the transformed tokens (B, N, D)."""
+        x = F.dropout(self.act(self.fc1(x)), self.drop_rate, self.training)
+        return F.dropout(self.fc2(x), self.drop_rate, self.training)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drops a residual branch for whole samples.
+
+    Kept branches are divided by the keep probability, so the expectation is unchanged;
+    in eval mode it is the identity.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016 (arXiv:1603.09382).
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        """``drop_prob`` in [0, 1): the share of samples whose branch is dropped."""
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, ...)
+        """Returns ``x`` with the branches of some samples zeroed and the others scaled up."""
+        if self.drop_prob == 0.0 or not self.training:
+            return x
+        keep_prob = 1.0 - self.drop_prob
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep_prob)
+        return x * (mask / keep_prob)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then MLP, each on a residual (equations 2, 3)."""
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        gelu: Literal["erf", "tanh"],
+        norm_eps: float,
+        drop_rate: float,
+        drop_path: float,
+    ) -> None:
+        """Makes one block; ``drop_path`` is this block's own drop probability."""
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.attn = Attention(embed_dim, num_heads, drop_rate)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio), gelu, drop_rate)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
+        """Returns the next tokens (B, N, D)."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return x
+
+
+class PreLogits(nn.Module):
+    """The tanh layer between class token and head that the in21k checkpoints carry."""
+
+    def __init__(self, embed_dim: int, representation_size: int) -> None:
+        """Makes the layer."""
+        super().__init__()
+        self.fc = nn.Linear(embed_dim, representation_size)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, D)
+        """Returns the representation (B, representation_size), each value in (-1, 1)."""
+        return torch.tanh(self.fc(x))
+
+
+class VisionTransformer(nn.Module):
+    """Image in, logits out.
+
+    Args:
+        img_size: side of the square input, in pixels; a multiple of ``patch_size``.
+        patch_size: P.
+        in_chans: C.
+        num_classes: K.
+        embed_dim: D.
+        depth: number of blocks.
+        num_heads: A; divides ``embed_dim``.
+        mlp_ratio: width of the MLP's hidden layer over ``embed_dim``.
+        gelu: ``"erf"`` (exact) or ``"tanh"`` (what Google's networks were trained with).
+        norm_eps: epsilon of every LayerNorm.
+        representation_size: width of a ``pre_logits`` layer, or None for none.
+        drop_rate: dropout after embedding, attention and MLP layers.
+        drop_path_rate: DropPath of the last block; it grows linearly from 0 at the first.
+        patch_drop_rate: share of the patches left out of each training image.
+
+    Raises:
+        ModelError: the sizes do not fit one another.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 224,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        num_classes: int = 2,
+        embed_dim: int = 256,
+        depth: int = 6,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        gelu: Literal["erf", "tanh"] = "erf",
+        norm_eps: float = 1e-6,
+        representation_size: int | None = None,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        patch_drop_rate: float = 0.0,
+    ) -> None:
+        """Makes the network and draws its initial weights from torch's random state."""
+        super().__init__()
+        if img_size <= 0 or img_size % patch_size:
+            raise ModelError(
+                f"img_size {img_size} is not a multiple of the patch size {patch_size}; "
+                f"choose a multiple of {patch_size}"
+            )
+        if embed_dim % num_heads:
+            raise ModelError(f"embed_dim {embed_dim} does not divide into {num_heads} heads")
+        self.img_size = img_size
+        self.patch_size = patch_size
+        self.in_chans = in_chans
+        self.num_classes = num_classes
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.drop_rate = drop_rate
+        self.patch_drop_rate = patch_drop_rate
+
+        num_patches = (img_size // patch_size) ** 2
+        self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + num_patches, embed_dim))
+        drop_paths = [drop_path_rate * index / max(1, depth - 1) for index in range(depth)]
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, mlp_ratio, gelu, norm_eps, drop_rate, drop_path)
+            for drop_path in drop_paths
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.pre_logits = (
+            nn.Identity()
+            if representation_size is None
+            else PreLogits(embed_dim, representation_size)
+        )
+        self.head = nn.Linear(representation_size or embed_dim, num_classes)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Draws truncated normals (std 0.02) for weights and embeddings; biases are zero."""
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
+        """Returns class and patch tokens with positions (B, 1 + N, D), and which were kept."""
+        B, C, H, W = x.shape
+        if (self.in_chans, self.img_size, self.img_size) != (C, H, W):
+            raise ModelError(
+                f"input is {C} x {H} x {W} (channels, height, width); this network takes "
+                f"{self.in_chans} x {self.img_size} x {self.img_size}"
+            )
+        x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
+        x, kept = self._drop_patches(x)
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)
+        return F.dropout(torch.cat([cls, x], dim=1), self.drop_rate, self.training), kept
+
+    def _drop_patches(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, N, D)
+        """Returns a random subset of each image's tokens in training, and their indices.
+
+        Otherwise it returns all of them and None.
+
+        Positions are already added, so the tokens left keep their places. It regularises and
+        cuts the cost of a step about in proportion.
+        Source: Liu et al., "PatchDropout", WACV 2023 (arXiv:2208.07220).
+        """
+        if self.patch_drop_rate == 0.0 or not self.training:
+            return x, None
+        B, N, D = x.shape
+        num_keep = max(1, round(N * (1.0 - self.patch_drop_rate)))
+        kept = torch.rand(B, N, device=x.device).argsort(dim=1)[:, :num_keep]  # (B, num_keep)
+        return x.gather(1, kept[:, :, None].expand(-1, -1, D)), kept
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
+        """Returns the tokens after the last norm (B, 1 + N, D), and the patches they stand for.
+
+        The class token is first. The patches are indices (B, N) into the grid, row by row,
+        where patch dropout left some out, and None where all are there.
+        """
+        x, kept = self._embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x), kept
+
+    def classify(self, tokens: Tensor) -> Tensor:  # (B, 1 + N, D)
+        """Returns logits (B, K) from the class token of :meth:`encode`."""
+        logits: Tensor = self.head(self.pre_logits(tokens[:, 0]))
+        return logits
+
+    def forward_features(self, x: Tensor) -> Tensor:  # (B, C, H, W)
+        """Returns the tokens after the last norm (B, 1 + N, D); the class token is first."""
+        return self.encode(x)[0]
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
+        """Returns logits (B, K)."""
+        return self.classify(self.forward_features(x))
+
+    def attention_maps(self, x: Tensor) -> list[Tensor]:  # (B, C, H, W)
+        """Returns every block's attention weights, each (B, A, 1 + N, 1 + N), rows sum to 1."""
+        maps = []
+        x, _ = self._embed(x)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            maps.append(block.attn.attention_map(block.norm1(x)))
+            x = block(x)
+        return maps

@@ -1,0 +1,1 @@
+"""Screening: any film in, a decision out."""

@@ -1,0 +1,1 @@
+"""The study: recipes to bundles, bundles to the comparison table."""

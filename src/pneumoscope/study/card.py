@@ -1,0 +1,85 @@
+"""The model card that goes with a bundle, written from what the run recorded."""
+
+from typing import Any
+
+from pneumoscope.config import Recipe
+from pneumoscope.labels import DISCLAIMER
+
+
+def model_card(
+    recipe: Recipe,
+    operating_point: dict[str, Any],
+    metrics: dict[str, Any],
+    manifest: dict[str, Any],
+) -> str:
+    """Returns the card as Markdown.
+
+    Args:
+        recipe: what was trained.
+        operating_point: content of ``operating_point.json``.
+        metrics: content of ``metrics.json``.
+        manifest: what ``manifest.json`` will hold besides the hashes.
+
+    Source: the headings follow Mitchell et al., "Model Cards for Model Reporting"
+    (arXiv:1810.03993).
+    """
+    data = manifest["data"]
+    phantom = "**PHANTOM: drawn films, not patients.** " if manifest["phantom"] else ""
+    films = "phantom films" if manifest["phantom"] else "films of one to five year old children"
+    source = (
+        "Procedural phantoms (`pneumoscope.data.phantom`)."
+        if manifest["phantom"]
+        else "Meant for Kaggle's *Chest X-Ray Images (Pneumonia)* (Kermany et al., Cell 2018, "
+        "CC BY 4.0): one centre, Guangzhou; labels by two physicians, the test set checked by a "
+        "third. If the run used other films, these statements are for a person to replace."
+    )
+    return f"""# {recipe.title or recipe.name}
+
+{phantom}{DISCLAIMER}
+
+## Model
+`{recipe.model.name}`, {manifest["num_parameters"]:,} parameters, input {recipe.model.img_size} x \
+{recipe.model.img_size} grey shown in {recipe.model.in_chans} channels, scaled to [-1, 1]. \
+Recipe `{recipe.name}`, seed {recipe.training.seed}, \
+{manifest["train_time_s"] / 60:.1f} minutes on {manifest["device"]} \
+({manifest["hardware"]["processor"]}, {manifest["hardware"]["num_cores"]} cores).
+
+## Intended use
+Research on recall-first screening of frontal chest radiographs, PNEUMONIA against NORMAL. \
+Trained on {films}: adults, lateral views, other findings and other equipment are outside what it \
+has seen, and it still answers there. Pneumonia is a clinical diagnosis; a film alone does not \
+make it.
+
+## Data
+{source} Split `{data["split_kind"]}` (SHA-256 `{data["split_sha256"][:16]}`): \
+{data["num_train"]} train, {data["num_val"]} validation, {data["num_test"]} test films.
+
+## Operating point
+{operating_point["rule"]}, chosen on {operating_point["num_cases"]} validation films with \
+`min_recall` {operating_point["min_recall"]}: threshold {operating_point["threshold"]:.6g}, \
+reaching recall {operating_point["recall"]:.3f} and precision {operating_point["precision"]:.3f} \
+there. Frozen since.
+
+## Results
+| films | threshold | accuracy | precision | recall | specificity | F1 | AUROC |
+|---|---:|---:|---:|---:|---:|---:|---:|
+{_rows(metrics)}
+
+Intervals are in `metrics.json`; every score behind these figures is in `predictions.csv`.
+
+## Limits
+Validation films come from the training folder and are easier than the test films: the threshold \
+lands elsewhere on other data. The share of PNEUMONIA here is far above that of any clinic, so \
+precision will be lower there. Text, markers and exposure habits of one centre may carry signal.
+"""
+
+
+def _rows(metrics: dict[str, Any]) -> str:
+    rows = []
+    for split in ("val", "test"):
+        for key in ("at_0.5", "at_threshold"):
+            m = metrics[split][key]
+            names = ("acc", "precision", "recall", "specificity", "f1", "auroc")
+            cells = " | ".join("-" if m[n] is None else f"{m[n]:.3f}" for n in names)
+            rows.append(f"| {split} | {m['thr']:.3g} | {cells} |")
+    return "\n".join(rows)

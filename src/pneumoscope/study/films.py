@@ -1,0 +1,110 @@
+"""The films of a run: scanned, split, and decoded into the cache."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from pneumoscope.config import DataConfig
+from pneumoscope.data.cache import default_cache_dir, open_cache
+from pneumoscope.data.phantom import is_phantom
+from pneumoscope.data.radiograph import read_radiograph
+from pneumoscope.data.scan import Film, FilmFolder, scan_folder
+from pneumoscope.data.split import Split, SplitRow, open_split
+from pneumoscope.errors import RadiographError
+
+
+@dataclass(frozen=True)
+class SplitFilms:
+    """A folder of films and its split, ready to be decoded at any size."""
+
+    root: Path
+    split: Split
+    phantom: bool
+
+    def rows(self, name: str) -> tuple[SplitRow, ...]:
+        """Returns the films of one split."""
+        return self.split.subset(name)
+
+    def labels(self, name: str) -> NDArray[np.int64]:
+        """Returns the class indices (N,) of one split."""
+        return np.array([row.label for row in self.rows(name)], dtype=np.int64)
+
+    def pixels(self, name: str, img_size: int, console: Console) -> NDArray[np.uint8]:
+        """Returns the films (N, S, S) uint8 of one split from the cache, built if need be.
+
+        Raises:
+            RadiographError: a film cannot be read.
+            StorageError: the cache cannot be written.
+        """
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(f"decoding {name} films at {img_size} px", total=None)
+            try:
+                return open_cache(
+                    self.root,
+                    self.rows(name),
+                    img_size,
+                    default_cache_dir(),
+                    lambda done, total: bar.update(task, completed=done, total=total),
+                )
+            except RadiographError as error:
+                raise RadiographError(
+                    f"{error}; --skip-unreadable leaves such films out"
+                ) from error
+
+
+def open_films(
+    root: Path,
+    split_path: Path,
+    config: DataConfig,
+    console: Console,
+    *,
+    skip_unreadable: bool = False,
+) -> SplitFilms:
+    """Returns the films below ``root``, divided as ``config`` says.
+
+    Args:
+        root: a folder of ``{train,test}/{NORMAL,PNEUMONIA}``.
+        split_path: the split's file; written if new, reused and checked if not.
+        config: kind, seed and share of the split.
+        console: where skipped films are named.
+        skip_unreadable: leave out films that cannot be decoded instead of stopping.
+
+    Raises:
+        LayoutError: the folder is laid out otherwise.
+        SplitError: the split cannot be made or no longer fits.
+    """
+    folder = scan_folder(root)
+    if skip_unreadable:
+        folder = _without_unreadable(folder, console)
+    split = open_split(
+        folder,
+        split_path,
+        config.split,
+        val_fraction=config.val_fraction,
+        seed=config.split_seed,
+    )
+    return SplitFilms(folder.root, split, is_phantom(folder.root))
+
+
+def _without_unreadable(folder: FilmFolder, console: Console) -> FilmFolder:
+    """Returns ``folder`` without the films that cannot be decoded, each of which is named."""
+
+    def complaint(film: Film) -> str | None:
+        try:
+            read_radiograph(folder.root / film.path)
+        except RadiographError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        complaints = list(pool.map(complaint, folder.films))
+    for text in filter(None, complaints):
+        console.print(f"skipped: {text}", style="yellow", highlight=False, markup=False)
+    readable = zip(folder.films, complaints, strict=True)
+    return replace(folder, films=tuple(film for film, text in readable if text is None))

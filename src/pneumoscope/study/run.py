@@ -1,0 +1,291 @@
+"""One recipe, one run folder: train, choose the threshold, test once, write the bundle.
+
+::
+
+    RUN/
+      recipe.json   what this folder is a run of
+      split.csv     which films it was given (or the study's, one folder up)
+      log.jsonl     one line a step and a validation
+      state.pt      the trainer's state, for going on after a stop
+      curves.png    loss and AUROC by epoch
+      bundle/       the result
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from pneumoscope.bundle import Bundle, open_bundle, seal_bundle
+from pneumoscope.config import Recipe
+from pneumoscope.data.preprocessing import PREPROCESSING_VERSION
+from pneumoscope.errors import RunFolderError
+from pneumoscope.evaluation.figure_style import to_png
+from pneumoscope.evaluation.figures import draw_training_curves
+from pneumoscope.evaluation.metrics import bundle_metrics
+from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
+from pneumoscope.evaluation.predictions import Predictions, csv_text, write_predictions
+from pneumoscope.evaluation.results import HISTORY_COLUMNS, ModelResult
+from pneumoscope.files import make_folder, write_bytes, write_json, write_text
+from pneumoscope.labels import CLASS_NAMES
+from pneumoscope.models.build import build_model, num_parameters
+from pneumoscope.models.bundles import load_weights, save_weights
+from pneumoscope.study.card import model_card
+from pneumoscope.study.films import SplitFilms, open_films
+from pneumoscope.study.provenance import provenance
+from pneumoscope.training.device import Device, choose_device
+from pneumoscope.training.distributed import (
+    Group,
+    barrier,
+    process_group,
+    score_together,
+)
+from pneumoscope.training.recorder import RunRecorder, SilentRecorder
+from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
+
+RULE = "highest precision with recall >= min_recall"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a run's films come from."""
+
+    root: Path
+    split_path: Path | None = None
+    skip_unreadable: bool = False
+
+
+def run(recipe: Recipe, source: Source, folder: Path, console: Console) -> Bundle:
+    """Returns the bundle of a recipe, trained in ``folder``.
+
+    A folder that holds the finished run returns its bundle at once; one that holds the same run
+    unfinished goes on with it. Under torchrun every process calls this; one writes.
+
+    Args:
+        recipe: what to train.
+        source: the films.
+        folder: the run folder.
+        console: for progress.
+
+    Raises:
+        RunFolderError: the folder is in use, or holds another run.
+        PneumoscopeError: whatever stands in the way of reading, training or writing.
+    """
+    with process_group(recipe.training.device) as group:
+        lock = _lock(folder) if group.is_main else None
+        try:
+            return _run(recipe, source, folder, console if group.is_main else _quiet(), group)
+        finally:
+            if lock:
+                lock.release()
+
+
+def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: Group) -> Bundle:
+    if group.is_main:
+        _claim(recipe, folder)
+    barrier(group)
+    split_path = source.split_path or folder / "split.csv"
+    # The main process goes first, so that the others find split and cache made.
+    films, pixels = None, None
+    for turn in range(group.world_size):
+        if turn == min(group.rank, 1):
+            films = open_films(
+                source.root,
+                split_path,
+                recipe.data,
+                console,
+                skip_unreadable=source.skip_unreadable,
+            )
+            names = ("train", "val", "test")
+            pixels = {n: films.pixels(n, recipe.model.img_size, console) for n in names}
+        barrier(group)
+    assert films is not None
+    assert pixels is not None
+    done = _finished(folder, recipe, films)
+    if done is not None:
+        console.print(f"{recipe.name}: already finished in {folder}", highlight=False)
+        return done
+
+    device = choose_device(recipe.training.device, recipe.training.precision, group.local_rank)
+    console.print(f"{recipe.name}: {device.reason}", highlight=False)
+    teacher = _teacher(recipe, folder)
+    with _recorder(recipe, folder, console, group) as recorder:
+        fitted = Trainer(
+            recipe,
+            LabelledFilms(pixels["train"], films.labels("train")),
+            LabelledFilms(pixels["val"], films.labels("val")),
+            folder=folder,
+            split_sha256=films.split.sha256,
+            device=device,
+            group=group,
+            recorder=recorder,
+            teacher=teacher,
+        ).fit()
+    draft = folder / "bundle.partial"
+    if group.is_main:
+        _save_draft(recipe, fitted, draft)
+    barrier(group)
+    # From here on only the stored weights count: what is reported is what is shipped.
+    network = build_model(**recipe.model.inference_options(), num_classes=len(CLASS_NAMES))
+    load_weights(network, draft / "model.safetensors")
+    network.to(device.device)
+    rows = [row for name in ("val", "test") for row in films.rows(name)]
+    logits = [score_together(network, pixels[n], device, group) for n in ("val", "test")]
+    if group.is_main:
+        predictions = Predictions.from_logits(
+            path=[row.path for row in rows],
+            patient_id=[row.patient_id for row in rows],
+            split=[row.split for row in rows],
+            y_true=[int(row.label) for row in rows],
+            logits=[pair for part in logits for pair in part.tolist()],
+        )
+        _write_bundle(recipe, fitted, films, predictions, device, draft)
+        shutil.rmtree(folder / "bundle", ignore_errors=True)
+        draft.rename(folder / "bundle")
+        bundle = open_bundle(folder / "bundle")
+        curves = draw_training_curves([ModelResult.from_bundle(bundle)])
+        write_bytes(folder / "curves.png", to_png(curves))
+    barrier(group)
+    return open_bundle(folder / "bundle")
+
+
+def is_main_process() -> bool:
+    """Returns whether this process is the one that talks to the user (torchrun's rank 0)."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _quiet() -> Console:
+    return Console(quiet=True)
+
+
+def _lock(folder: Path) -> FileLock:
+    lock = FileLock(make_folder(folder) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            f"{folder} is in use by another run; wait for it, or choose another folder"
+        ) from error
+    return lock
+
+
+def _claim(recipe: Recipe, folder: Path) -> None:
+    """Marks the folder as this recipe's, or refuses one that is another's."""
+    path = folder / "recipe.json"
+    if not path.exists():
+        write_json(path, recipe.model_dump(mode="json"))
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not JSON; choose another run folder") from error
+    ours = recipe.model_dump(mode="json")
+    if found != ours:
+        differing = [key for key in ours if found.get(key) != ours[key]]
+        raise RunFolderError(
+            f"{folder} holds a run of another recipe (it differs in {', '.join(differing)}); "
+            "choose another folder, or remove this one"
+        )
+
+
+def _finished(folder: Path, recipe: Recipe, films: SplitFilms) -> Bundle | None:
+    if not (folder / "bundle" / "manifest.json").is_file():
+        return None
+    bundle = open_bundle(folder / "bundle")
+    found = (bundle.manifest["recipe_sha256"], bundle.manifest["data"]["split_sha256"])
+    if found != (recipe.sha256, films.split.sha256):
+        raise RunFolderError(
+            f"{folder} holds the finished run of another recipe or split; choose another folder"
+        )
+    return bundle
+
+
+def _teacher(recipe: Recipe, folder: Path) -> Bundle | None:
+    name = recipe.distillation.teacher
+    if not name:
+        return None
+    beside = folder.parent / name
+    return open_bundle(beside if beside.is_dir() else name)
+
+
+def _recorder(recipe: Recipe, folder: Path, console: Console, group: Group) -> Any:
+    if not group.is_main:
+        return SilentRecorder()
+    return RunRecorder(
+        folder, recipe.name, tensorboard=recipe.training.tensorboard, console=console
+    )
+
+
+def _save_draft(recipe: Recipe, fitted: Fitted, draft: Path) -> None:
+    make_folder(draft)
+    dtype = {"float16": torch.float16, "float32": torch.float32}[recipe.bundle.dtype]
+    save_weights(fitted.network, draft / "model.safetensors", dtype)
+
+
+def _write_bundle(
+    recipe: Recipe,
+    fitted: Fitted,
+    films: SplitFilms,
+    predictions: Predictions,
+    device: Device,
+    draft: Path,
+) -> None:
+    val = predictions.subset("val")
+    threshold, recall, precision = choose_threshold_by_min_recall(
+        val.y_true, val.p_pneumonia, recipe.operating_point.min_recall
+    )
+    operating_point = {
+        "threshold": threshold,
+        "min_recall": recipe.operating_point.min_recall,
+        "rule": RULE,
+        "chosen_on": "val",
+        "num_cases": len(val),
+        "recall": recall,
+        "precision": precision,
+    }
+    metrics = bundle_metrics(predictions, threshold)
+    manifest = {
+        "name": recipe.name,
+        "title": recipe.title,
+        "model": recipe.model.name,
+        "num_parameters": num_parameters(fitted.network),
+        "seed": recipe.training.seed,
+        "phantom": films.phantom,
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_sha256": recipe.sha256,
+        "data": {
+            "split_kind": films.split.kind,
+            "split_seed": films.split.seed,
+            "split_sha256": films.split.sha256,
+            **{f"num_{name}": len(films.rows(name)) for name in ("train", "val", "test")},
+        },
+        "best_epoch": fitted.best_epoch,
+        "train_time_s": round(fitted.train_time_s, 1),
+        "device": device.reason,
+        **provenance(),
+    }
+    write_json(
+        draft / "config.json",
+        {
+            "model": recipe.model.inference_options(),
+            "preprocessing": {
+                "version": PREPROCESSING_VERSION,
+                "channels": "grey, repeated",
+                "scale": "x / 127.5 - 1",
+            },
+            "labels": list(CLASS_NAMES),
+        },
+    )
+    write_json(draft / "operating_point.json", operating_point)
+    write_json(draft / "metrics.json", metrics)
+    write_predictions(draft / "predictions.csv", predictions)
+    history = [[row[column] for column in HISTORY_COLUMNS] for row in fitted.history]
+    write_text(draft / "history.csv", csv_text(HISTORY_COLUMNS, history))
+    write_text(draft / "MODEL_CARD.md", model_card(recipe, operating_point, metrics, manifest))
+    seal_bundle(draft, manifest)

@@ -1,0 +1,1 @@
+"""Training: one recipe to one run folder with a bundle."""

@@ -1,0 +1,128 @@
+"""Several processes as one: started by torchrun, invisible without it.
+
+Every function also works in a single process that never heard of torchrun, so the loop has no
+second version.
+"""
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pneumoscope.models.scoring import score_pixels
+from pneumoscope.training.device import Device
+
+T = TypeVar("T")
+
+SCORING_BATCH = 64
+"""Films a forward pass when scoring; also the unit that is dealt out to processes."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place among its peers."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """True for the one process that writes files and talks to the user."""
+        return self.rank == 0
+
+
+@contextmanager
+def process_group(device_kind: str = "auto") -> Iterator[Group]:
+    """Yields this process's place; joins the others first where torchrun started several."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        yield Group()
+        return
+    use_cuda = device_kind in ("auto", "cuda") and torch.cuda.is_available()
+    local_rank = int(os.environ["LOCAL_RANK"])
+    if use_cuda:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if use_cuda else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size(), local_rank)
+    finally:
+        # The wrapper's hooks must be gone before the group is, or gloo may abort at exit.
+        gc.collect()
+        dist.destroy_process_group()
+
+
+@contextmanager
+def parallel(network: nn.Module, group: Group, device: Device) -> Iterator[nn.Module]:
+    """Yields ``network`` wrapped so that gradients are averaged over the processes."""
+    if group.world_size == 1:
+        yield network
+        return
+    ids = [device.device.index] if device.device.type == "cuda" else None
+    wrapped = DistributedDataParallel(network, device_ids=ids)
+    try:
+        yield wrapped
+    finally:
+        del wrapped
+        gc.collect()
+
+
+def barrier(group: Group) -> None:
+    """Waits until every process is here."""
+    if group.world_size > 1:
+        dist.barrier()
+
+
+def from_main(group: Group, value: T) -> T:
+    """Returns what the main process passed, on every process."""
+    if group.world_size == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def sum_over(group: Group, value: torch.Tensor) -> float:
+    """Returns the sum of every process's scalar ``value``."""
+    value = value.detach().clone()
+    if group.world_size > 1:
+        dist.all_reduce(value)
+    return float(value)
+
+
+def score_together(
+    network: nn.Module, pixels: NDArray[np.uint8], device: Device, group: Group
+) -> NDArray[np.float64]:
+    """Returns logits (N, K) of ``pixels`` (N, S, S) on every process, each film scored once.
+
+    Whole batches are dealt out in turn, and put back by number. Nothing is padded or dropped,
+    and a batch holds the same films whatever the number of processes, so the scores are the
+    same too.
+    """
+    starts = range(0, len(pixels), SCORING_BATCH)[group.rank :: group.world_size]
+    mine = {
+        start: score_pixels(
+            network,
+            pixels[start : start + SCORING_BATCH],
+            batch_size=SCORING_BATCH,
+            device=device.device,
+        )
+        for start in starts
+    }
+    if group.world_size == 1:
+        parts = mine
+    else:
+        gathered: list[dict[int, NDArray[np.float64]]] = [{} for _ in range(group.world_size)]
+        dist.all_gather_object(gathered, mine)
+        parts = {start: logits for part in gathered for start, logits in part.items()}
+    if not parts:
+        return np.empty((0, int(network.num_classes)))  # type: ignore[arg-type]
+    return np.concatenate([parts[start] for start in sorted(parts)])

@@ -1,0 +1,139 @@
+"""What a training step minimises: the labels alone, or the labels and a teacher.
+
+Shapes: B films of this process, N patches, D embed_dim, T the teacher's channels, K classes.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pneumoscope.config import DistillationConfig
+from pneumoscope.models.cnn import ResNet
+from pneumoscope.models.vit import VisionTransformer
+
+
+class Supervised(nn.Module):
+    """Weighted cross-entropy with label smoothing.
+
+    A module around the network, so that the distributed wrapper sees the whole step. Batches may
+    be spread over processes: each returns its part of the loss, and the parts add up to what one
+    process would compute on the whole batch.
+
+    Source: Szegedy et al. (arXiv:1512.00567), section 7, for the smoothing.
+    """
+
+    def __init__(self, network: nn.Module, class_weights: Tensor, label_smoothing: float) -> None:
+        """``class_weights`` (K,); ``label_smoothing`` is spread over all classes, in [0, 1)."""
+        super().__init__()
+        self.network = network
+        self.label_smoothing = label_smoothing
+        self.class_weights: Tensor
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, x: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+        """Returns this process's part of the batch's loss, a scalar.
+
+        Args:
+            x: (B, C, H, W) in [-1, 1].
+            labels: (B,) class indices of ``x``.
+            all_labels: class indices of the whole batch, over all processes.
+        """
+        return self.label_loss(self.network(x), labels, all_labels)
+
+    def label_loss(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+        """Returns this process's part of the cross-entropy with the labels, a scalar.
+
+        Over all processes it is exactly ``F.cross_entropy(..., weight, label_smoothing)`` of the
+        whole batch, whose mean is over the summed weights of its labels.
+        """
+        losses = F.cross_entropy(
+            logits.float(),
+            labels,
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        )
+        return losses.sum() / self.class_weights[all_labels].sum()
+
+
+class Distilled(Supervised):
+    """Labels, plus a CNN's answers and maps for a Vision Transformer that learns slowly alone.
+
+    The class token answers for the labels and for the teacher's probabilities; the patch tokens,
+    projected, match the teacher's last feature map at their own places, which gives every film
+    hundreds of targets instead of one. The teacher sees the same augmented film.
+
+    Source: Hinton et al. (arXiv:1503.02531), section 2, for the answers; Li et al., "Locality
+    Guidance for Improving Vision Transformers on Tiny Datasets", ECCV 2022 (arXiv:2207.10026),
+    for the maps.
+    """
+
+    def __init__(
+        self,
+        network: VisionTransformer,
+        teacher: ResNet,
+        config: DistillationConfig,
+        class_weights: Tensor,
+        label_smoothing: float,
+    ) -> None:
+        """Draws the projection's weights from torch's random state; the teacher is frozen."""
+        super().__init__(network, class_weights, label_smoothing)
+        self.config = config
+        self.project = nn.Linear(network.embed_dim, teacher.head.in_features)
+        # In a tuple the teacher is no submodule: it is neither trained nor saved with the state.
+        self._teacher = (teacher.eval().requires_grad_(False),)
+
+    def forward(self, x: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+        """Returns this process's part of the batch's loss; see :class:`Supervised`."""
+        network = self.network
+        assert isinstance(network, VisionTransformer)
+        tokens, kept = network.encode(x)  # (B, 1 + N, D)
+        logits = network.classify(tokens).float()
+        teacher_logits, maps = self._ask_teacher(x)
+
+        share = self.config.logit_weight
+        loss = (1.0 - share) * self.label_loss(logits, labels, all_labels)
+        loss = loss + share * self._answer_loss(logits, teacher_logits) / len(all_labels)
+        grid = network.img_size // network.patch_size
+        feature_loss = self._feature_loss(tokens[:, 1:], kept, maps, grid)
+        return loss + self.config.feature_weight * feature_loss / len(all_labels)
+
+    @torch.no_grad()
+    def _ask_teacher(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the teacher's logits (B, K) and last feature map (B, T, h, w)."""
+        (teacher,) = self._teacher
+        size = (teacher.img_size, teacher.img_size)
+        x = F.interpolate(x[:, :1], size, mode="bilinear", antialias=True)
+        maps = teacher.forward_features(x.expand(-1, teacher.in_chans, -1, -1))
+        return teacher.classify(maps).float(), maps.float()
+
+    def _answer_loss(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """Returns the divergence from the teacher's softened answers, summed over films."""
+        t = self.config.temperature
+        return t**2 * F.kl_div(
+            F.log_softmax(logits / t, dim=1),
+            F.log_softmax(teacher_logits / t, dim=1),
+            reduction="sum",
+            log_target=True,
+        )
+
+    def _feature_loss(self, tokens: Tensor, kept: Tensor | None, maps: Tensor, grid: int) -> Tensor:
+        """Returns the mean squared distance to the normalised maps, summed over films."""
+        maps = F.interpolate(maps, (grid, grid), mode="bilinear")  # (B, T, grid, grid)
+        targets = maps.flatten(2).transpose(1, 2)  # (B, grid * grid, T)
+        if kept is not None:
+            targets = targets.gather(1, kept[:, :, None].expand(-1, -1, targets.shape[2]))
+        targets = F.layer_norm(targets, targets.shape[-1:])  # (B, N, T)
+        distance: Tensor = (self.project(tokens).float() - targets).square()
+        return distance.mean(dim=(1, 2)).sum()
+
+
+def class_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Returns weights (K,) inverse to each class's share, averaging 1 over the films.
+
+    Args:
+        labels: (N,) class indices of the training split, each class present.
+        num_classes: K.
+    """
+    counts = torch.bincount(labels, minlength=num_classes)
+    return len(labels) / (num_classes * counts)

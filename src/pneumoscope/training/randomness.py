@@ -1,0 +1,30 @@
+"""Randomness as a function of (seed, step), so that there is no state to save or to lose.
+
+Every draw of a run comes from a stream that its seed and its place name. A run that was killed
+and resumed at any step therefore draws exactly what the uninterrupted run draws.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+_INIT, _ORDER, _STEP = range(3)
+
+
+def seed_init(seed: int) -> None:
+    """Seeds torch for drawing the initial weights; the same on every process."""
+    torch.manual_seed(_stream(seed, _INIT))
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seeds torch for the augmentation and dropout of one step on one process."""
+    torch.manual_seed(_stream(seed, _STEP, step, rank))
+
+
+def epoch_order(seed: int, epoch: int, num_films: int) -> NDArray[np.int64]:
+    """Returns the order (num_films,) in which an epoch visits the films; the same everywhere."""
+    return np.random.default_rng(_stream(seed, _ORDER, epoch)).permutation(num_films)
+
+
+def _stream(*place: int) -> int:
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,315 @@
+"""The loop, whole: films in, the best weights and their history out."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from pneumoscope.bundle import Bundle
+from pneumoscope.config import Recipe
+from pneumoscope.data.augmentation import Augmenter
+from pneumoscope.errors import ConfigError, NonFiniteLossError, TrainingError
+from pneumoscope.labels import CLASS_NAMES, Label
+from pneumoscope.models.build import build_model
+from pneumoscope.models.bundles import load_network
+from pneumoscope.models.cnn import ResNet
+from pneumoscope.models.scoring import network_input
+from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.checkpoint import load_state, save_state
+from pneumoscope.training.device import Device
+from pneumoscope.training.distributed import (
+    Group,
+    barrier,
+    from_main,
+    parallel,
+    score_together,
+    sum_over,
+)
+from pneumoscope.training.objective import Distilled, Supervised, class_weights
+from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
+from pneumoscope.training.randomness import epoch_order, seed_init, seed_step
+from pneumoscope.training.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class LabelledFilms:
+    """Decoded films (N, S, S) uint8 with class indices (N,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The outcome: the best network, the validations it was chosen by, the time it took."""
+
+    network: nn.Module
+    history: list[dict[str, float]]
+    best_epoch: int
+    train_time_s: float
+
+
+class Trainer:
+    """Fits one recipe; stopped at any moment, it goes on from its last checkpoint.
+
+    Args:
+        recipe: what to fit, and how.
+        train: the training films; both classes.
+        val: the validation films, by whose AUROC the best weights are chosen; both classes.
+        folder: where the training state lives.
+        split_sha256: names the split, so that a state is never continued on another.
+        device: where to compute.
+        group: this process among its peers.
+        recorder: told of every step and validation.
+        teacher: the bundle that the recipe's distillation names, if it names one.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: LabelledFilms,
+        val: LabelledFilms,
+        *,
+        folder: Path,
+        split_sha256: str,
+        device: Device,
+        group: Group,
+        recorder: Recorder,
+        teacher: Bundle | None = None,
+    ) -> None:
+        """Builds network and optimizer, then takes up a saved state where there is one.
+
+        Raises:
+            ConfigError: fewer films in a batch than processes.
+            ModelError: the recipe's network cannot be built.
+            RunFolderError: the saved state is of another run, or damaged.
+            TrainingError: the teacher is no CNN, or saw other films in training.
+        """
+        self.recipe, self.train, self.val = recipe, train, val
+        self.device, self.group, self.recorder = device, group, recorder
+        self.config = recipe.training
+        self.path = folder / "state.pt"
+        self.identity = {
+            "recipe": recipe.sha256,
+            "split": split_sha256,
+            "teacher": teacher.model_id if teacher else "",
+        }
+
+        self.batch_size = min(self.config.batch_size, len(train.labels))
+        if self.batch_size < group.world_size:
+            raise ConfigError(
+                f"{self.batch_size} films a batch cannot be shared by {group.world_size} "
+                "processes; raise training.batch_size or start fewer processes"
+            )
+        self.steps_per_epoch = len(train.labels) // self.batch_size  # the odd ones come next time
+        self.num_steps = self.steps_per_epoch * self.config.epochs
+        if self.config.max_steps is not None:
+            self.num_steps = min(self.num_steps, self.config.max_steps)
+
+        seed_init(self.config.seed)
+        network = build_model(**recipe.model.build_options(), num_classes=len(CLASS_NAMES))
+        # Convolutions run faster on channels-last memory; a ViT does not mind.
+        self.network = network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = self._make_objective(teacher).to(device.device)
+        self.average = WeightAverage(self.network, self.config.ema_decay)
+        self.optimizer = make_optimizer(self.objective, self.config.weight_decay)
+        self.augment = Augmenter(recipe.augmentation)
+        # A GPU holds the whole data set; on the CPU the memory map serves.
+        self.resident: Tensor | None = None
+        if device.device.type != "cpu":
+            self.resident = torch.from_numpy(np.array(train.pixels)).to(device.device)
+
+        self.step = 0
+        self.loss_sum, self.loss_count = 0.0, 0
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"auroc": -1.0, "epoch": 0, "weights": None}
+        self.elapsed_s = 0.0
+        self._take_up(load_state(self.path, self.identity))
+
+    def _make_objective(self, teacher: Bundle | None) -> Supervised:
+        weights = torch.ones(len(CLASS_NAMES))
+        if self.config.class_weights:
+            weights = class_weights(torch.from_numpy(self.train.labels), len(CLASS_NAMES))
+        smoothing = self.config.label_smoothing
+        if teacher is None:
+            return Supervised(self.network, weights, smoothing)
+        if teacher.manifest["data"]["split_sha256"] != self.identity["split"]:
+            raise TrainingError(
+                f"the teacher {teacher.path} was trained on another split, so it may have seen "
+                "this run's validation films; train the teacher on this split first"
+            )
+        guide = load_network(teacher)
+        if not (isinstance(guide, ResNet) and isinstance(self.network, VisionTransformer)):
+            raise TrainingError(
+                f"the teacher {teacher.path} is a {teacher.manifest['model']}; expected a cnn"
+            )
+        guide = guide.to(self.device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Distilled(self.network, guide, self.recipe.distillation, weights, smoothing)
+
+    def fit(self) -> Fitted:
+        """Returns the best network after training to the end, or until patience is lost.
+
+        Raises:
+            NonFiniteLossError: the loss is not finite; the weights of the last checkpoint stay.
+            StorageError: the state cannot be saved.
+        """
+        self._started = time.monotonic() - self.elapsed_s
+        self._saved = time.monotonic()
+        if self.group.is_main:
+            self.recorder.start(self.step, self.num_steps)
+        with parallel(self.objective, self.group, self.device) as objective:
+            for epoch, index in self._batches():
+                self._train_step(objective, epoch, index)
+                if self._is_validation_due(epoch):
+                    self._validate(epoch)
+                    self._save()
+                    if self._is_patience_lost():
+                        break
+                elif self._is_checkpoint_due():
+                    self._save()
+        network = self.average.network
+        if self.best["weights"] is not None:
+            network.load_state_dict(self.best["weights"])
+        return Fitted(network.eval(), self.history, self.best["epoch"], self.elapsed_s)
+
+    def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yields (epoch from 1, film indices of the global batch) from the next step on."""
+        while self.step < self.num_steps and not self._is_patience_lost():
+            epoch, batch = divmod(self.step, self.steps_per_epoch)
+            order = epoch_order(self.config.seed, epoch, len(self.train.labels))
+            for start in range(batch, self.steps_per_epoch):
+                if self.step >= self.num_steps:
+                    return
+                yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
+
+    def _train_step(self, objective: nn.Module, epoch: int, index: NDArray[np.int64]) -> None:
+        """One optimizer step on the global batch ``index``, of which this process does a part."""
+        seed_step(self.config.seed, self.step, self.group.rank)
+        mine = index[self.group.rank :: self.group.world_size]
+        labels = torch.from_numpy(self.train.labels[mine]).to(self.device.device)
+        all_labels = torch.from_numpy(self.train.labels[index]).to(self.device.device)
+        x = network_input(self.augment(self._pixels(mine)), self.recipe.model.in_chans)
+
+        self.objective.train()
+        with self.device.autocast:
+            loss = objective(x, labels, all_labels)
+        global_loss = sum_over(self.group, loss)
+        if not np.isfinite(global_loss):
+            raise NonFiniteLossError(
+                f"the loss of step {self.step + 1} (epoch {epoch}) is {global_loss}; the last "
+                "checkpoint is untouched; lower training.lr or raise training.warmup_epochs"
+            )
+        lr = self._set_lr()
+        self.optimizer.zero_grad(set_to_none=True)
+        # The wrapper averages over processes; the parts must add up instead.
+        (loss * self.group.world_size).backward()
+        grad_norm = nn.utils.clip_grad_norm_(
+            self.objective.parameters(), self.config.clip_grad_norm
+        )
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.network, self.step)
+        self.loss_sum += global_loss
+        self.loss_count += 1
+        self.elapsed_s = time.monotonic() - self._started
+        self.recorder.step(
+            {
+                "step": self.step,
+                "epoch": epoch,
+                "loss": global_loss,
+                "lr": lr,
+                "grad_norm": float(grad_norm),
+                "time_s": round(self.elapsed_s, 3),
+            }
+        )
+
+    def _pixels(self, index: NDArray[np.int64]) -> Tensor:
+        if self.resident is not None:
+            return self.resident[torch.from_numpy(index).to(self.device.device)]
+        return torch.from_numpy(self.train.pixels[index])
+
+    def _set_lr(self) -> float:
+        lr = lr_at(
+            self.step,
+            peak=self.config.lr,
+            num_steps=self.num_steps,
+            warmup_steps=round(self.config.warmup_epochs * self.steps_per_epoch),
+            min_ratio=self.config.min_lr_ratio,
+        )
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = lr
+        return lr
+
+    def _is_validation_due(self, epoch: int) -> bool:
+        is_epoch_end = self.step % self.steps_per_epoch == 0
+        return self.step == self.num_steps or (is_epoch_end and epoch % self.config.eval_every == 0)
+
+    def _validate(self, epoch: int) -> None:
+        """Scores the validation films with the averaged weights and keeps the best, by copy."""
+        with self.device.autocast:
+            logits = score_together(self.average.network, self.val.pixels, self.device, self.group)
+        margin = logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL]
+        auroc = float(roc_auc_score(self.val.labels, margin))
+        val_loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.val.labels))
+        self.elapsed_s = time.monotonic() - self._started
+        row = {
+            "epoch": epoch,
+            "train_loss": self.loss_sum / self.loss_count,
+            "val_loss": float(val_loss),
+            "val_auroc": auroc,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "time_s": round(self.elapsed_s, 3),
+        }
+        self.loss_sum, self.loss_count = 0.0, 0
+        self.history.append(row)
+        if auroc > self.best["auroc"]:
+            weights = {k: v.clone() for k, v in self.average.network.state_dict().items()}
+            self.best = {"auroc": auroc, "epoch": epoch, "weights": weights}
+        self.recorder.epoch({"step": self.step, **row})
+
+    def _is_patience_lost(self) -> bool:
+        since_best = [row for row in self.history if row["epoch"] > self.best["epoch"]]
+        return len(since_best) >= self.config.patience
+
+    def _is_checkpoint_due(self) -> bool:
+        is_due = time.monotonic() - self._saved >= self.config.checkpoint_every_s
+        return from_main(self.group, is_due)
+
+    def _save(self) -> None:
+        if self.group.is_main:
+            save_state(
+                self.path,
+                {
+                    **self.identity,
+                    "step": self.step,
+                    "objective": self.objective.state_dict(),
+                    "average": self.average.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "loss_sum": self.loss_sum,
+                    "loss_count": self.loss_count,
+                    "history": self.history,
+                    "best": self.best,
+                    "elapsed_s": self.elapsed_s,
+                },
+            )
+        barrier(self.group)
+        self._saved = time.monotonic()
+
+    def _take_up(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self.objective.load_state_dict(state["objective"])
+        self.average.network.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.loss_sum, self.loss_count = state["loss_sum"], state["loss_count"]
+        self.history, self.best = state["history"], state["best"]
+        self.elapsed_s = state["elapsed_s"]

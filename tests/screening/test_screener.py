@@ -1,0 +1,260 @@
+"""Screening through a real bundle, and through a network whose answers are known."""
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pneumoscope.bundle import CONTENT, Bundle, seal_bundle
+from pneumoscope.data.preprocessing import prepare
+from pneumoscope.data.radiograph import COLOUR_WARNING, read_radiograph
+from pneumoscope.errors import BundleError
+from pneumoscope.evaluation.predictions import Predictions
+from pneumoscope.models.build import build_model
+from pneumoscope.models.bundles import load_network, save_weights
+from pneumoscope.models.scoring import score_pixels
+from pneumoscope.screening.screener import Screener, Screening
+
+IMG_SIZE = 32
+KEYS = [
+    "path",
+    "status",
+    "p_pneumonia",
+    "threshold",
+    "decision",
+    "warnings",
+    "model_id",
+    "error",
+]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for name in CONTENT:
+        (folder / name).write_text("{}")
+    model = {"name": "cnn", "img_size": IMG_SIZE, "in_chans": 1}
+    torch.manual_seed(0)
+    save_weights(build_model(**model), folder / "model.safetensors", torch.float32)
+    (folder / "config.json").write_text(json.dumps({"model": model}))
+    (folder / "operating_point.json").write_text('{"threshold": 0.3}')
+    return seal_bundle(folder, {"name": "tiny", "seed": 7})
+
+
+class Brightness(nn.Module):
+    """Logits (0, 4 x mean of the input in [-1, 1]): the brighter, the likelier."""
+
+    in_chans = 3
+    num_classes = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[1:] == (3, IMG_SIZE, IMG_SIZE)
+        mean = x.mean(dim=(1, 2, 3))
+        return torch.stack([torch.zeros_like(mean), 4 * mean], dim=1)
+
+
+@pytest.fixture
+def screener(bundle: Bundle) -> Screener:
+    return Screener(bundle, Brightness())
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def flat(level: int, shape: tuple[int, int] = (IMG_SIZE, IMG_SIZE)) -> bytes:
+    return png(np.full(shape, level, np.uint8))
+
+
+def p_of(level: int) -> float:
+    return 1 / (1 + math.exp(-4 * (level / 127.5 - 1)))
+
+
+class TestOneFilm:
+    def test_fields(self, screener: Screener, tmp_path: Path) -> None:
+        path = tmp_path / "film.png"
+        path.write_bytes(flat(150))
+        screening = screener.screen(path)
+        assert screening == Screening(
+            path=str(path),
+            status="ok",
+            p_pneumonia=pytest.approx(p_of(150), abs=1e-6),
+            threshold=0.3,
+            decision="PNEUMONIA",
+            warnings=(),
+            model_id=screener.bundle.model_id,
+            error=None,
+        )
+        assert screening.model_id.startswith("tiny-s7-")
+
+    @pytest.mark.parametrize(("level", "decision"), [(90, "NORMAL"), (110, "PNEUMONIA")])
+    def test_decision(self, screener: Screener, level: int, decision: str) -> None:
+        assert screener.screen(flat(level)).decision == decision
+
+    def test_a_score_at_the_threshold_is_positive(self, screener: Screener) -> None:
+        p = screener.screen(flat(77)).p_pneumonia
+        assert p is not None
+        for threshold, decision in [(p, "PNEUMONIA"), (np.nextafter(p, 1), "NORMAL")]:
+            screener.bundle.operating_point["threshold"] = threshold
+            assert screener.screen(flat(77)).decision == decision
+
+    def test_dictionary_has_the_contracts_keys_in_order(self, screener: Screener) -> None:
+        for source in (flat(100), b"no film"):
+            as_dict = screener.screen(source).to_dict()
+            assert list(as_dict) == KEYS
+            assert json.loads(json.dumps(as_dict, allow_nan=False)) == as_dict
+        assert isinstance(as_dict["warnings"], list)
+
+    def test_bytes_have_no_path(self, screener: Screener) -> None:
+        assert screener.screen(flat(100)).path == "<bytes>"
+
+    def test_unreadable_film(self, screener: Screener) -> None:
+        screening = screener.screen("nowhere/film.png")
+        assert screening == Screening(
+            path="nowhere/film.png",
+            status="error",
+            p_pneumonia=None,
+            threshold=0.3,
+            decision=None,
+            warnings=(),
+            model_id=screener.bundle.model_id,
+            error="nowhere/film.png: no such file; check the path",
+        )
+
+    def test_a_score_that_is_no_number_is_an_error(self, bundle: Bundle) -> None:
+        class Broken(Brightness):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x) * torch.nan
+
+        screening = Screener(bundle, Broken()).screen(flat(100))
+        assert (screening.status, screening.p_pneumonia, screening.decision) == (
+            "error",
+            None,
+            None,
+        )
+        assert "not a number" in str(screening.error)
+
+
+class TestWarnings:
+    def warnings(self, screener: Screener, content: bytes) -> tuple[str, ...]:
+        screening = screener.screen(content)
+        assert screening.status == "ok"
+        return screening.warnings
+
+    def test_enlarged(self, screener: Screener) -> None:
+        assert self.warnings(screener, flat(9, (31, 40))) == (
+            "has only 31 x 40 pixels; it was enlarged to 32 x 32",
+        )
+        assert self.warnings(screener, flat(9, (32, 40))) == ()
+
+    def test_unusual_shape(self, screener: Screener) -> None:
+        assert self.warnings(screener, flat(9, (40, 81))) == (
+            "has an unusual shape, 40 x 81 pixels; it was squeezed to a square",
+        )
+        assert self.warnings(screener, flat(9, (80, 40))) == ()
+
+    def test_those_of_the_reader(self, screener: Screener) -> None:
+        red = np.zeros((40, 40, 3), np.uint8)
+        red[..., 0] = 200
+        assert self.warnings(screener, png(red)) == (COLOUR_WARNING,)
+
+    def test_a_network_trained_on_phantoms_says_so(self, bundle: Bundle) -> None:
+        phantom = replace(bundle, manifest=bundle.manifest | {"phantom": True})
+        (warning,) = self.warnings(Screener(phantom, Brightness()), flat(9))
+        assert "PHANTOM" in warning
+
+
+class TestMany:
+    def test_order_is_kept_and_bad_files_do_not_stop_the_others(self, screener: Screener) -> None:
+        levels = [None if i % 5 == 3 else 3 * i for i in range(40)]
+        sources = [b"no film" if level is None else flat(level) for level in levels]
+        screenings = list(screener.screen_many(sources, batch_size=7))
+        assert [screening.status == "error" for screening in screenings] == [
+            level is None for level in levels
+        ]
+        for level, screening in zip(levels, screenings, strict=True):
+            if level is not None:
+                assert screening.p_pneumonia == pytest.approx(p_of(level), abs=1e-6)
+
+    def test_nothing_and_only_bad_files(self, screener: Screener) -> None:
+        assert list(screener.screen_many([])) == []
+        assert [s.status for s in screener.screen_many([b"", b"x"])] == ["error", "error"]
+
+    def test_films_are_taken_a_batch_at_a_time(self, screener: Screener) -> None:
+        def endless() -> Iterator[bytes]:
+            while True:
+                taken.append(1)
+                yield flat(100)
+
+        taken: list[int] = []
+        screenings = screener.screen_many(endless(), batch_size=4)
+        assert next(screenings).status == "ok"
+        assert len(taken) == 4
+
+    def test_batches_do_not_change_scores(self, bundle: Bundle) -> None:
+        screener = Screener.load(bundle)
+        rng = np.random.default_rng(0)
+        films = [png(rng.integers(0, 256, (50, 60), np.uint8)) for _ in range(9)]
+        together = [s.p_pneumonia for s in screener.screen_many(films)]
+        alone = [screener.screen(film).p_pneumonia for film in films]
+        np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+        assert len(set(alone)) == 9
+
+
+class TestLoad:
+    def test_by_bundle_folder_and_text(self, bundle: Bundle) -> None:
+        answers = {
+            Screener.load(source).screen(flat(100)).p_pneumonia
+            for source in (bundle, bundle.path, str(bundle.path))
+        }
+        assert len(answers) == 1
+
+    def test_the_default_is_the_shipped_bundle(
+        self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pneumoscope.screening.screener.default_bundle", lambda: bundle)
+        assert Screener.load().bundle is bundle
+
+    def test_no_such_bundle(self, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match="no bundle"):
+            Screener.load(tmp_path / "nowhere")
+
+    def test_a_changed_byte_is_refused(self, bundle: Bundle) -> None:
+        path = bundle.path / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(BundleError, match="was changed"):
+            Screener.load(bundle.path)
+
+
+def test_scores_are_those_of_evaluation(bundle: Bundle, tmp_path: Path) -> None:
+    """The same bytes through the reader, the shared scoring and ``predictions.csv``."""
+    film = png(np.random.default_rng(1).integers(0, 256, (90, 70), np.uint8))
+    pixels = prepare(read_radiograph(film), IMG_SIZE)[None]
+    logits = score_pixels(load_network(bundle), pixels)
+    predictions = Predictions.from_logits(
+        path=["film.png"], patient_id=["p"], split=["test"], y_true=[1], logits=logits
+    )
+    assert Screener.load(bundle).screen(film).p_pneumonia == predictions.p_pneumonia[0]
+
+
+def test_real_films_of_every_kind(bundle: Bundle, shared_dir: Path) -> None:
+    films = [
+        *sorted((shared_dir / "data/dicom").glob("*.dcm")),
+        shared_dir / "data/chest_xray/test/NORMAL/IM-0001-0001.jpeg",
+    ]
+    screenings = list(Screener.load(bundle).screen_many(films))
+    assert [screening.status for screening in screenings] == ["ok"] * 7
+    assert all(0 < (screening.p_pneumonia or 0) < 1 for screening in screenings)

@@ -1,0 +1,97 @@
+"""The losses against torch's own, whole and in parts."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pneumoscope.config import DistillationConfig
+from pneumoscope.models.cnn import ResNet
+from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.objective import Distilled, Supervised, class_weights
+from torch import nn
+
+WEIGHTS = torch.tensor([2.0, 0.7])
+
+
+def batch(num_films=6, size=32):
+    torch.manual_seed(0)
+    return torch.randn(num_films, 3, size, size), torch.tensor([0, 1, 1, 0, 1, 1])[:num_films]
+
+
+def test_class_weights_balance_the_classes():
+    weights = class_weights(torch.tensor([0, 1, 1, 1]), 2)
+    torch.testing.assert_close(weights, torch.tensor([2.0, 2 / 3]))
+    assert weights[torch.tensor([0, 1, 1, 1])].mean().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.05])
+def test_supervised_is_torchs_weighted_cross_entropy(smoothing):
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    x, y = batch()
+    loss = Supervised(network, WEIGHTS, smoothing)(x, y, y)
+    expected = F.cross_entropy(network(x), y, weight=WEIGHTS, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected)
+
+
+def tiny_distilled(**options) -> Distilled:
+    torch.manual_seed(1)
+    network = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=4, patch_drop_rate=0.5
+    )
+    teacher = ResNet(img_size=64, widths=(8, 8, 8, 12), depths=(1, 1, 1, 1))
+    nn.init.normal_(teacher.head.weight)
+    return Distilled(network, teacher, DistillationConfig(**options), WEIGHTS, 0.05)
+
+
+@pytest.mark.parametrize("make", [lambda: Supervised(nn.Flatten(), WEIGHTS, 0.05), tiny_distilled])
+def test_parts_of_a_batch_add_up(make):
+    objective = make().eval()
+    x, y = batch()
+    if not isinstance(objective, Distilled):
+        x = x[:, 0, 0, :2]
+    whole = objective(x, y, y)
+    parts = sum(objective(x[part], y[part], y) for part in (slice(0, 1), slice(1, 6)))
+    torch.testing.assert_close(parts, whole)
+
+
+def test_without_teacher_weights_only_the_labels_count():
+    objective = tiny_distilled(logit_weight=0.0, feature_weight=0.0).eval()
+    x, y = batch()
+    expected = F.cross_entropy(objective.network(x), y, weight=WEIGHTS, label_smoothing=0.05)
+    torch.testing.assert_close(objective(x, y, y), expected)
+
+
+def test_the_answer_loss_is_the_divergence_from_the_teacher():
+    objective = tiny_distilled(logit_weight=1.0, feature_weight=0.0, temperature=2.0).eval()
+    x, y = batch()
+    (teacher,) = objective._teacher
+    big = F.interpolate(x[:, :1], (64, 64), mode="bilinear", antialias=True)
+    p = (teacher(big.expand(-1, 3, -1, -1)) / 2).softmax(1)
+    q = (objective.network(x) / 2).softmax(1)
+    expected = 4 * (p * (p.log() - q.log())).sum() / len(y)
+    torch.testing.assert_close(objective(x, y, y), expected)
+
+
+def test_the_feature_loss_looks_at_each_tokens_own_place():
+    objective = tiny_distilled()
+    maps = torch.zeros(1, 12, 4, 4)
+    maps[0, :, 2, 1] = torch.arange(12.0)  # only the patch in row 2, column 1 has a target
+    target = F.layer_norm(torch.arange(12.0), (12,))
+    with torch.no_grad():
+        objective.project.weight.zero_()
+        objective.project.bias.zero_()
+    kept = torch.tensor([[9, 0]])
+    loss = objective._feature_loss(torch.zeros(1, 2, 24), kept, maps, grid=4)
+    torch.testing.assert_close(loss, target.square().mean() / 2)
+    elsewhere = torch.tensor([[8, 0]])
+    assert objective._feature_loss(torch.zeros(1, 2, 24), elsewhere, maps, grid=4).item() == 0.0
+
+
+def test_the_teacher_is_neither_trained_nor_saved():
+    objective = tiny_distilled().train()
+    (teacher,) = objective._teacher
+    x, y = batch()
+    objective(x, y, y).backward()
+    assert not teacher.training
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert objective.project.weight.grad.abs().sum() > 0
+    assert {key.split(".")[0] for key in objective.state_dict()} == {"network", "project"}

@@ -1,0 +1,64 @@
+"""Parameter groups, schedule and moving average."""
+
+import math
+
+import pytest
+import torch
+from pneumoscope.models.build import build_model
+from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
+from torch import nn
+
+
+def test_decay_is_kept_off_biases_norms_and_embeddings():
+    model = build_model("vit_scratch", img_size=32)
+    groups = make_optimizer(model, 0.05).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed, plain = ({names[id(p)] for p in group["params"]} for group in groups)
+    assert [group["weight_decay"] for group in groups] == [0.05, 0.0]
+    assert decayed == {n for n in names.values() if n.endswith("weight") and "norm" not in n}
+    assert {"cls_token", "pos_embed", "norm.weight", "head.bias"} <= plain
+    assert len(decayed) + len(plain) == len(names)
+
+
+def test_the_schedule_warms_up_and_ends_low():
+    rates = [
+        lr_at(step, peak=2.0, num_steps=100, warmup_steps=10, min_ratio=0.01) for step in range(100)
+    ]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == max(rates) == 2.0
+    assert rates[-1] == pytest.approx(0.02)
+    middle = 10 + 89 // 2
+    cosine = 0.5 * (1 + math.cos(math.pi * (middle - 10) / 89))
+    assert rates[middle] == pytest.approx(2.0 * (0.01 + 0.99 * cosine))
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+def test_the_schedule_of_a_very_short_run_is_positive(num_steps):
+    for step in range(num_steps):
+        assert lr_at(step, peak=1.0, num_steps=num_steps, warmup_steps=2, min_ratio=0.01) > 0
+
+
+def test_the_average_follows_its_formula():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    average = WeightAverage(model, decay=0.5)
+    expected = model[0].weight.item()
+    for update in range(1, 30):
+        with torch.no_grad():
+            model[0].weight.fill_(float(update))
+        model[1].num_batches_tracked.fill_(update)
+        average.update(model, update)
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * update
+        assert average.network[0].weight.item() == pytest.approx(expected, rel=1e-5)
+    assert average.network[1].num_batches_tracked.item() == 29
+    assert not any(p.requires_grad for p in average.network.parameters())
+
+
+def test_no_decay_means_the_network_itself():
+    model = nn.Linear(2, 2)
+    average = WeightAverage(model, decay=0.0)
+    with torch.no_grad():
+        model.weight.fill_(7.0)
+    average.update(model, 1)
+    torch.testing.assert_close(average.network.weight, model.weight)
