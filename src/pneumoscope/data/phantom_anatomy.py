@@ -9,12 +9,14 @@ from films of small children.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-Grid = NDArray[np.float32]
+Grid = NDArray[np.floating[Any]]
+Points = Sequence[Sequence[float]] | NDArray[Any]
 
 # The area that drawings and noise cover, as (low, high); every view lies inside it.
 _AREA_U = (-1.7, 1.7)
@@ -60,17 +62,17 @@ class Canvas:
         self._draw = ImageDraw.Draw(self.image)
 
     @staticmethod
-    def _pixels(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    def _pixels(points: Points) -> list[tuple[float, float]]:
         return [
             ((u - _AREA_U[0]) * _PX_PER_UNIT, (v - _AREA_V[0]) * _PX_PER_UNIT) for u, v in points
         ]
 
-    def line(self, points: Sequence[Sequence[float]], width: float, value: float) -> None:
+    def line(self, points: Points, width: float, value: float) -> None:
         """Draws a line through ``points``."""
         width_px = max(1, round(width * _PX_PER_UNIT))
         self._draw.line(self._pixels(points), round(255 * value), width_px)
 
-    def polygon(self, points: Sequence[Sequence[float]], value: float) -> None:
+    def polygon(self, points: Points, value: float) -> None:
         """Fills the polygon of ``points``."""
         self._draw.polygon(self._pixels(points), round(255 * value))
 
@@ -182,7 +184,8 @@ def ribs(view: View, wall: Grid, rng: np.random.Generator) -> Grid:
         s = np.abs(phase - index - shift) * (spacing / half_width / np.minimum(across, 2.4))
         hollow = 0.55 + 0.45 * np.square(np.minimum(s, 1))
         exists = np.abs(index - (num - 1) / 2) < num / 2
-        return step(1 - s, 0.2) * hollow * exists
+        thickness: Grid = step(1 - s, 0.2) * hollow * exists
+        return thickness
 
     back = halves(drop * (1 - root) / 2 - 0.05 * np.sin(math.pi * t), steep, 0.028, 12)
     front = halves(drop * (1 + root) / 2 + tilt * (1 - t), steep + tilt / wall, 0.035, 8)

@@ -112,9 +112,9 @@ def _depth(
 
     depth: Grid = tissue - 0.78 * air * (1 + 0.06 * view.noise(body, 0.4))
     depth += body.uniform(0.12, 0.2) * vessels * air
-    depth += 0.36 * heart + 0.42 * belly * (1 - 0.8 * bowel_gas(view, body))
-    depth += (0.28 * spine(view, body) - 0.16 * windpipe) * np.minimum(tissue * 1.5, 1)
-    depth += 0.2 * ribs(view, wall, body) * tissue + 0.34 * view.drawing(bones, shrink=2)
+    depth += 0.3 * heart + 0.42 * belly * (1 - 0.8 * bowel_gas(view, body))
+    depth += (0.4 * spine(view, body) - 0.18 * windpipe) * np.minimum(tissue * 1.5, 1)
+    depth += 0.24 * ribs(view, wall, body) * tissue + 0.45 * view.drawing(bones, shrink=2)
     return depth.clip(min=0)
 
 
@@ -159,7 +159,7 @@ def _draw_leads(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _expose(depth: Grid, size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Returns the film: turned, with grain, at a mean and contrast drawn at random."""
-    grey = np.asarray(1 - np.exp(-1.1 * depth), dtype=np.float32)
+    grey = np.asarray(1 - np.exp(-0.9 * depth), dtype=np.float32)
     angle = float(np.clip(rng.normal(0, math.radians(2.2)), -_MAX_TURN, _MAX_TURN))
     scale = len(grey) / (_MARGIN * size_px)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
@@ -173,7 +173,8 @@ def _expose(depth: Grid, size_px: int, rng: np.random.Generator) -> NDArray[np.u
     grey = grey + rng.uniform(0.006, 0.02) * grain * (0.4 + grey)
     mean, spread = rng.normal(0.5, 0.05), rng.normal(0.23, 0.02)
     grey = mean + spread * (grey - grey.mean()) / grey.std()
-    return (255 * grey).round().clip(0, 255).astype(np.uint8)
+    film: NDArray[np.uint8] = (255 * grey).round().clip(0, 255).astype(np.uint8)
+    return film
 
 
 def _burn_in(film: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -181,7 +182,7 @@ def _burn_in(film: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     size_px = len(film)
     image = Image.fromarray(film)
     draw = ImageDraw.Draw(image)
-    side = "R" if rng.random() < 0.8 else "L"
+    side = "R" if rng.random() < 0.9 else "L"
     from_edge, y = size_px * rng.uniform(0.03, 0.12), size_px * rng.uniform(0.05, 0.4)
     x = from_edge if side == "R" else size_px - from_edge
     font = ImageFont.load_default(size_px * rng.uniform(0.05, 0.075))

@@ -285,7 +285,7 @@ def _mark_points(
                 "markeredgecolor": "white",
                 "markersize": 8,
             }
-            axes.plot(*place(summary), marker=marker, zorder=3, **style)
+            axes.plot(*place(summary), marker=marker, zorder=3, clip_on=False, **style)
 
 
 def _name_references(

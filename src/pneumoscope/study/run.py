@@ -145,7 +145,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             y_true=[int(row.label) for row in rows],
             logits=[pair for part in logits for pair in part.tolist()],
         )
-        _write_bundle(recipe, fitted, films, predictions, device, draft)
+        _write_bundle(recipe, fitted, films, predictions, device, teacher, draft)
         shutil.rmtree(folder / "bundle", ignore_errors=True)
         draft.rename(folder / "bundle")
         bundle = open_bundle(folder / "bundle")
@@ -234,6 +234,7 @@ def _write_bundle(
     films: SplitFilms,
     predictions: Predictions,
     device: Device,
+    teacher: Bundle | None,
     draft: Path,
 ) -> None:
     val = predictions.subset("val")
@@ -265,6 +266,7 @@ def _write_bundle(
             "split_sha256": films.split.sha256,
             **{f"num_{name}": len(films.rows(name)) for name in ("train", "val", "test")},
         },
+        "teacher": teacher.model_id if teacher else None,
         "best_epoch": fitted.best_epoch,
         "train_time_s": round(fitted.train_time_s, 1),
         "device": device.reason,

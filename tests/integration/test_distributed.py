@@ -1,0 +1,61 @@
+"""Two processes under torchrun give what one process gives."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pneumoscope.evaluation.predictions import read_predictions
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def train(out, recipe, phantoms, *, num_processes):
+    arguments = [
+        "train", str(recipe), "--data", str(phantoms), "--out", str(out),
+        "--set", "augmentation.hflip_prob=0.0", "--set", "augmentation.rotate_deg=0.0",
+        "--set", "augmentation.contrast=0.0", "--set", "bundle.dtype=float32",
+    ]  # fmt: skip
+    launcher = [sys.executable, "-m", "pneumoscope"]
+    if num_processes > 1:
+        launcher = [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(num_processes),
+            "--master-addr", "127.0.0.1", "--master-port", str(free_port()), "-m", "pneumoscope",
+        ]  # fmt: skip
+    answer = subprocess.run(
+        [*launcher, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert answer.returncode == 0, answer.stderr
+    return read_predictions(out / "bundle" / "predictions.csv"), answer.stdout
+
+
+@pytest.fixture()
+def plain_recipe(tmp_path):
+    """A ViT without dropout, so that nothing random depends on the process."""
+    path = tmp_path / "plain.toml"
+    path.write_text(
+        'name = "plain"\n[model]\nname = "vit_scratch"\nimg_size = 32\n'
+        "[training]\nepochs = 2\nbatch_size = 15\nprecision = 'float32'\ndevice = 'cpu'\n"
+    )
+    return path
+
+
+def test_two_processes_give_the_table_of_one(plain_recipe, phantoms, tmp_path):
+    one, _ = train(tmp_path / "one", plain_recipe, phantoms, num_processes=1)
+    two, stdout = train(tmp_path / "two", plain_recipe, phantoms, num_processes=2)
+    assert two.path.tolist() == one.path.tolist()  # each film once, in the same order
+    assert len(set(zip(two.split, two.path, strict=True))) == len(two)
+    np.testing.assert_allclose(two.logits, one.logits, atol=2e-3)
+    assert np.abs(one.logits).max() > 0.01
+    assert stdout.count("bundle:") == 1  # one process talks

@@ -1,0 +1,50 @@
+"""The log of a run."""
+
+import io
+import json
+
+from pneumoscope.training.recorder import RunRecorder, keep_until
+from rich.console import Console
+
+STEP = {"epoch": 1, "loss": 0.5, "lr": 0.1, "grad_norm": 1.0, "time_s": 0.1}
+ROW = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_auroc": 0.9, "lr": 0.1, "time_s": 3.0}
+
+
+def record(folder, first, last, console=None):
+    with RunRecorder(
+        folder, "demo", tensorboard=False, console=console or Console(file=io.StringIO())
+    ) as recorder:
+        recorder.start(first - 1, 10)
+        for step in range(first, last + 1):
+            recorder.step({"step": step, **STEP})
+        recorder.epoch({"step": last, **ROW})
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_line_a_step_and_a_validation(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    record(tmp_path, 1, 3, console)
+    assert [(line["kind"], line["step"]) for line in lines(tmp_path)] == [
+        ("step", 1), ("step", 2), ("step", 3), ("epoch", 3),
+    ]  # fmt: skip
+    assert "demo: epoch 1  train loss 0.5000  val loss 0.4000" in console.file.getvalue()
+
+
+def test_going_on_removes_what_was_logged_after_the_checkpoint(tmp_path):
+    record(tmp_path, 1, 6)
+    record(tmp_path, 4, 7)
+    steps = [line["step"] for line in lines(tmp_path) if line["kind"] == "step"]
+    assert steps == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_half_a_line_is_removed(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    keep_until(path, 5)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    path.write_text('{"step": 1}\n{"step": 2}')
+    keep_until(path, 5)
+    assert path.read_text() == '{"step": 1}\n'
