@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pneumoscope
 import pytest
+
+import pneumoscope
 
 PACKAGE = Path(pneumoscope.__file__).parent
 
@@ -69,7 +70,9 @@ def test_evaluation_imports_no_torch():
 def loaded_after(statement: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after a statement."""
     code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     return set(answer.stdout.split())
 
 

@@ -154,7 +154,11 @@ def default_bundle() -> Bundle:
     Raises:
         BundleError: it is missing or was changed.
     """
-    return open_bundle(DEFAULT_BUNDLE)
+    # By path, since a folder of that name may lie in the current one.
+    shipped = shipped_bundles()
+    if DEFAULT_BUNDLE not in shipped:
+        raise BundleError("no bundle is shipped with this copy; name one with --bundle")
+    return open_bundle(shipped[DEFAULT_BUNDLE])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

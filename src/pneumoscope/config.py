@@ -22,9 +22,9 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """One table of a recipe: frozen, and unknown keys are refused."""
+    """One table of a recipe: frozen, and unknown keys and types are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -276,10 +276,11 @@ def recipe_keys() -> list[str]:
 
 def _nearest(key: str) -> str:
     known = recipe_keys()
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"known: {', '.join(sorted({name.split('.')[0] for name in known}))}"
+    tops = list(dict.fromkeys(name.split(".")[0] for name in known))
+    last = key.rpartition(".")[2]
+    near = [name for name in known if name.endswith(f".{last}")]  # the right key, misplaced
+    near += difflib.get_close_matches(key, known if "." in key else tops, n=1, cutoff=0.4)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(tops)}"
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

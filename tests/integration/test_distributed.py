@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from pneumoscope.evaluation.predictions import read_predictions
 
 
@@ -40,7 +41,7 @@ def train(out, recipe, phantoms, *, num_processes):
     return read_predictions(out / "bundle" / "predictions.csv"), answer.stdout
 
 
-@pytest.fixture()
+@pytest.fixture
 def plain_recipe(tmp_path):
     """A ViT without dropout, so that nothing random depends on the process."""
     path = tmp_path / "plain.toml"

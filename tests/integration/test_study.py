@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+
 from pneumoscope import Screener, read_radiograph
 from pneumoscope.bundle import CONTENT, open_bundle
 from pneumoscope.data.cache import open_cache
@@ -170,7 +171,7 @@ def test_real_films_go_the_same_way(shared_dir, program, recipes, tmp_path):
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     assert "PHANTOM" not in answer.stdout
-    assert "Reference study" in answer.stdout
+    assert "Reference ViT from scratch" in answer.stdout
     split = read_split(tmp_path / "split.csv")
     assert [len(split.subset(n)) for n in ("train", "val", "test")] == [4173, 1043, 624]
     test = open_bundle(tmp_path / "tiny_cnn").metrics["test"]["at_0.5"]

@@ -1,6 +1,7 @@
 """The baseline CNN."""
 
 import torch
+
 from pneumoscope.models.build import build_model
 from pneumoscope.models.cnn import ResidualBlock
 

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import erf
+
 from pneumoscope.errors import ModelError
 from pneumoscope.models.build import build_model, num_parameters
 from pneumoscope.models.presets import MODEL_NAMES
 from pneumoscope.models.vit import DropPath, VisionTransformer
-from scipy.special import erf
 
 TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 4}
 

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+
 from pneumoscope.errors import RunFolderError
 from pneumoscope.training.checkpoint import load_state, save_state
 

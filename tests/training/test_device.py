@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+
 from pneumoscope.errors import ConfigError
 from pneumoscope.training import device as module
 from pneumoscope.training.device import choose_device
 
 
-@pytest.fixture()
+@pytest.fixture
 def machine(monkeypatch):
     def make(*, cuda=False, mps=False, cpu_bfloat16=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)

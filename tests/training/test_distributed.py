@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from pneumoscope.training import distributed
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, score_together
-from torch import nn
 
 CPU = Device(torch.device("cpu"), torch.float32, "")
 

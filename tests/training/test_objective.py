@@ -3,11 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
-from torch import nn
 
 WEIGHTS = torch.tensor([2.0, 0.7])
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from pneumoscope.training.randomness import epoch_order, seed_init, seed_step
 
 

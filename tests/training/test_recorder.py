@@ -3,8 +3,9 @@
 import io
 import json
 
-from pneumoscope.training.recorder import RunRecorder, keep_until
 from rich.console import Console
+
+from pneumoscope.training.recorder import RunRecorder, keep_until
 
 STEP = {"epoch": 1, "loss": 0.5, "lr": 0.1, "grad_norm": 1.0, "time_s": 0.1}
 ROW = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_auroc": 0.9, "lr": 0.1, "time_s": 3.0}

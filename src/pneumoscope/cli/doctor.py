@@ -13,6 +13,7 @@ def doctor() -> None:
 
     Exit status: 1 where something needed is missing.
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from pneumoscope.cli.consoles import on_stdout
@@ -22,7 +23,7 @@ def doctor() -> None:
     table = Table("", "what", "found", "what to do")
     checks: list[Check] = run_checks()
     for check in checks:
-        table.add_row(marks[check.state], check.what, check.found, check.advice)
+        table.add_row(marks[check.state], check.what, escape(check.found), escape(check.advice))
     on_stdout().print(table)
     if any(check.state == "missing" for check in checks):
         raise typer.Exit(1)

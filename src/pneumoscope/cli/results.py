@@ -22,10 +22,10 @@ def compare(
     from pneumoscope.evaluation.comparison import compare as compare_results
     from pneumoscope.evaluation.results import ModelResult
 
-    names = bundles or list(shipped_bundles())
-    if not names:
+    named = bundles or list(shipped_bundles().values())
+    if not named:
         raise UsageError("no bundle is shipped with this copy; name one, as in compare runs/cnn")
-    results = [ModelResult.from_bundle(open_bundle(name)) for name in names]
+    results = [ModelResult.from_bundle(open_bundle(bundle)) for bundle in named]
     show_comparison(compare_results(results, out), out)
 
 

@@ -72,7 +72,7 @@ def _cache_key(rows: Sequence[SplitRow], img_size: int) -> str:
 def _is_intact(path: Path, digest_path: Path) -> bool:
     if not (path.is_file() and digest_path.is_file()):
         return False
-    return sha256_of(path) == digest_path.read_text().strip()
+    return sha256_of(path) == digest_path.read_text(errors="replace").strip()
 
 
 def _build(
@@ -85,6 +85,8 @@ def _build(
     def decode(row: SplitRow) -> NDArray[np.uint8]:
         return prepare(read_radiograph(root / row.path), img_size)
 
+    for left in path.parent.glob(f".{path.name}.*.partial"):  # by a process that was killed
+        left.unlink()
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), img_size, img_size)}
     # Written film by film rather than into a map: on a full disk a write says so, a map kills.
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -1,5 +1,7 @@
 """The baseline: a compact ResNet for films, trained from scratch.
 
+It standardises every film by itself before it looks.
+
 Shapes: B batch, C channels, H height, W width, D width of a stage, K classes.
 
 Source: He et al., "Deep Residual Learning", CVPR 2016 (arXiv:1512.03385), basic block;
@@ -94,7 +96,8 @@ class ResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns the last stage's maps (B, D, H/32, W/32), rounded up."""
-        maps: Tensor = self.stages(self.stem(x))
+        # Each film is brought to mean 0 and deviation 1, so exposure cannot sway the answer.
+        maps: Tensor = self.stages(self.stem(F.instance_norm(x)))
         return maps
 
     def classify(self, maps: Tensor) -> Tensor:  # (B, D, H/32, W/32)

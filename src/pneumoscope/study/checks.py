@@ -142,7 +142,9 @@ def _network() -> Check:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         value = known[name]
         if value and not Path(value).exists():
-            return Check("missing", "network", f"{name} names {value}, which is not there", "fix it")
+            return Check(
+                "missing", "network", f"{name} names {value}, which is not there", "fix it"
+            )
     # Values may hold passwords, so only the names are shown.
     present = [name for name, value in known.items() if value]
     return Check("ok", "network", f"{', '.join(present)} set" if present else "no proxy set")

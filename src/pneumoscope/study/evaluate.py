@@ -53,9 +53,7 @@ def evaluate(
     batch: list[NDArray[np.uint8]] = []
 
     def films() -> Iterator[tuple[Film, NDArray[np.uint8]]]:
-        for film in track(
-            folder.in_folder("test"), "scoring", console=console, transient=True
-        ):
+        for film in track(folder.in_folder("test"), "scoring", console=console, transient=True):
             try:
                 yield film, prepare(read_radiograph(folder.root / film.path), img_size)
             except RadiographError as error:
@@ -63,7 +61,7 @@ def evaluate(
                     raise RadiographError(
                         f"{error}; --skip-unreadable leaves such films out"
                     ) from error
-                console.print(f"skipped: {error}", style="yellow", markup=False, highlight=False)
+                console.print(f"skipped: {error}", style="yellow", markup=False, soft_wrap=True)
 
     for film, pixels in films():
         scored.append(film)

@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,11 @@ class SplitFilms:
     root: Path
     split: Split
     phantom: bool
+    unreadable: frozenset[str] = frozenset()
 
     def rows(self, name: str) -> tuple[SplitRow, ...]:
-        """Returns the films of one split."""
-        return self.split.subset(name)
+        """Returns the films of one split but for the unreadable ones."""
+        return tuple(row for row in self.split.subset(name) if row.path not in self.unreadable)
 
     def labels(self, name: str) -> NDArray[np.int64]:
         """Returns the class indices (N,) of one split."""
@@ -73,15 +74,14 @@ def open_films(
         split_path: the split's file; written if new, reused and checked if not.
         config: kind, seed and share of the split.
         console: where skipped films are named.
-        skip_unreadable: leave out films that cannot be decoded instead of stopping.
+        skip_unreadable: leave out films that cannot be decoded instead of stopping; the split
+            is the same with and without.
 
     Raises:
         LayoutError: the folder is laid out otherwise.
         SplitError: the split cannot be made or no longer fits.
     """
     folder = scan_folder(root)
-    if skip_unreadable:
-        folder = _without_unreadable(folder, console)
     split = open_split(
         folder,
         split_path,
@@ -89,11 +89,12 @@ def open_films(
         val_fraction=config.val_fraction,
         seed=config.split_seed,
     )
-    return SplitFilms(folder.root, split, is_phantom(folder.root))
+    unreadable = _find_unreadable(folder, console) if skip_unreadable else frozenset()
+    return SplitFilms(folder.root, split, is_phantom(folder.root), unreadable)
 
 
-def _without_unreadable(folder: FilmFolder, console: Console) -> FilmFolder:
-    """Returns ``folder`` without the films that cannot be decoded, each of which is named."""
+def _find_unreadable(folder: FilmFolder, console: Console) -> frozenset[str]:
+    """Returns the paths of the films that cannot be decoded, after naming each."""
 
     def complaint(film: Film) -> str | None:
         try:
@@ -105,6 +106,6 @@ def _without_unreadable(folder: FilmFolder, console: Console) -> FilmFolder:
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         complaints = list(pool.map(complaint, folder.films))
     for text in filter(None, complaints):
-        console.print(f"skipped: {text}", style="yellow", highlight=False, markup=False)
-    readable = zip(folder.films, complaints, strict=True)
-    return replace(folder, films=tuple(film for film, text in readable if text is None))
+        console.print(f"skipped: {text}", style="yellow", markup=False, soft_wrap=True)
+    pairs = zip(folder.films, complaints, strict=True)
+    return frozenset(film.path for film, text in pairs if text is not None)

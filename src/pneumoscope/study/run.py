@@ -6,7 +6,7 @@
       recipe.json   what this folder is a run of
       split.csv     which films it was given (or the study's, one folder up)
       log.jsonl     one line a step and a validation
-      state.pt      the trainer's state, for going on after a stop
+      state.pt      the trainer's state, for going on after a stop; gone when finished
       curves.png    loss and AUROC by epoch
       bundle/       the result
 """
@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from rich.console import Console
 
 from pneumoscope.bundle import Bundle, open_bundle, seal_bundle
@@ -48,6 +50,9 @@ from pneumoscope.training.distributed import (
 )
 from pneumoscope.training.recorder import RunRecorder, SilentRecorder
 from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
+
+DRAFT = "bundle.partial"
+"""The bundle while it is written; it takes its name when it is whole."""
 
 RULE = "highest precision with recall >= min_recall"
 
@@ -83,37 +88,35 @@ def run(recipe: Recipe, source: Source, folder: Path, console: Console) -> Bundl
             return _run(recipe, source, folder, console if group.is_main else _quiet(), group)
         finally:
             if lock:
+                _remove_half_written(folder)
                 lock.release()
 
 
 def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: Group) -> Bundle:
     if group.is_main:
+        _remove_half_written(folder)  # by a run that was killed
         _claim(recipe, folder)
     barrier(group)
     split_path = source.split_path or folder / "split.csv"
+
+    def decode() -> tuple[SplitFilms, dict[str, NDArray[np.uint8]]]:
+        films = open_films(
+            source.root, split_path, recipe.data, console, skip_unreadable=source.skip_unreadable
+        )
+        names = ("train", "val", "test")
+        return films, {n: films.pixels(n, recipe.model.img_size, console) for n in names}
+
     # The main process goes first, so that the others find split and cache made.
-    films, pixels = None, None
-    for turn in range(group.world_size):
-        if turn == min(group.rank, 1):
-            films = open_films(
-                source.root,
-                split_path,
-                recipe.data,
-                console,
-                skip_unreadable=source.skip_unreadable,
-            )
-            names = ("train", "val", "test")
-            pixels = {n: films.pixels(n, recipe.model.img_size, console) for n in names}
-        barrier(group)
-    assert films is not None
-    assert pixels is not None
+    decoded = decode() if group.is_main else None
+    barrier(group)
+    films, pixels = decoded or decode()
     done = _finished(folder, recipe, films)
     if done is not None:
-        console.print(f"{recipe.name}: already finished in {folder}", highlight=False)
+        console.print(f"{recipe.name}: already finished in {folder}", markup=False, soft_wrap=True)
         return done
 
     device = choose_device(recipe.training.device, recipe.training.precision, group.local_rank)
-    console.print(f"{recipe.name}: {device.reason}", highlight=False)
+    console.print(f"{recipe.name}: {device.reason}", markup=False, soft_wrap=True)
     teacher = _teacher(recipe, folder)
     with _recorder(recipe, folder, console, group) as recorder:
         fitted = Trainer(
@@ -127,7 +130,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             recorder=recorder,
             teacher=teacher,
         ).fit()
-    draft = folder / "bundle.partial"
+    draft = folder / DRAFT
     if group.is_main:
         _save_draft(recipe, fitted, draft)
     barrier(group)
@@ -151,6 +154,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         bundle = open_bundle(folder / "bundle")
         curves = draw_training_curves([ModelResult.from_bundle(bundle)])
         write_bytes(folder / "curves.png", to_png(curves))
+        (folder / "state.pt").unlink(missing_ok=True)  # only an unfinished run needs it
     barrier(group)
     return open_bundle(folder / "bundle")
 
@@ -175,6 +179,12 @@ def _lock(folder: Path) -> FileLock:
     return lock
 
 
+def _remove_half_written(folder: Path) -> None:
+    shutil.rmtree(folder / DRAFT, ignore_errors=True)
+    for path in folder.glob(".*.partial"):
+        path.unlink(missing_ok=True)
+
+
 def _claim(recipe: Recipe, folder: Path) -> None:
     """Marks the folder as this recipe's, or refuses one that is another's."""
     path = folder / "recipe.json"
@@ -187,7 +197,8 @@ def _claim(recipe: Recipe, folder: Path) -> None:
         raise RunFolderError(f"{path} is not JSON; choose another run folder") from error
     ours = recipe.model_dump(mode="json")
     if found != ours:
-        differing = [key for key in ours if found.get(key) != ours[key]]
+        theirs = found if isinstance(found, dict) else {}
+        differing = [key for key in ours if theirs.get(key) != ours[key]]
         raise RunFolderError(
             f"{folder} holds a run of another recipe (it differs in {', '.join(differing)}); "
             "choose another folder, or remove this one"

@@ -5,7 +5,7 @@ with ``weights_only=True``: no pickle is ever executed.
 """
 
 import io
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def load_state(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = _read(path)
+    except Exception as error:  # damaged archives raise anything
         raise RunFolderError(
             f"{path} cannot be read as a training state; remove it to start again"
         ) from error
@@ -51,3 +51,10 @@ def load_state(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
             "folder, or remove this one to start again"
         )
     return state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not look at them
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(damaged)
+    return dict(torch.load(path, map_location="cpu", weights_only=True))

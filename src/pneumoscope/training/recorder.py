@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -107,7 +108,8 @@ class RunRecorder:
         self._progress.stop()
         for stream in (self._stream, self._writer):
             if stream is not None:
-                stream.close()
+                with suppress(OSError):  # the write that failed has said so
+                    stream.close()
 
     def __enter__(self) -> "RunRecorder":
         """Returns itself."""

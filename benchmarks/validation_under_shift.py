@@ -1,0 +1,114 @@
+"""Validation AUROC of bundles on films that were stretched, blurred, darkened, ...: no test film.
+
+Clean validation AUROC says little here (it saturates above .99), so recipes are compared on
+validation films under shifts that another machine or another hospital brings. Usage:
+
+    python benchmarks/validation_under_shift.py RUN_OR_BUNDLE... --data DIR --split split.csv
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import kornia.filters
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pneumoscope.bundle import open_bundle
+from pneumoscope.data.cache import default_cache_dir, open_cache
+from pneumoscope.data.split import read_split
+from pneumoscope.models.bundles import load_network
+from pneumoscope.models.scoring import network_input
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+Shift = Callable[[Tensor], Tensor]  # (B, 1, S, S) on the scale 0-255, to the same
+
+
+def stretch(height: float, width: float) -> Shift:
+    """Scales the film about its middle."""
+    theta = torch.tensor([[1 / width, 0, 0], [0, 1 / height, 0]])
+
+    def apply(x: Tensor) -> Tensor:
+        grid = F.affine_grid(theta.expand(len(x), -1, -1), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+    return apply
+
+
+def blur(sigma_px: float) -> Shift:
+    side = 2 * round(3 * sigma_px) + 1
+    return lambda x: kornia.filters.gaussian_blur2d(x, (side, side), (sigma_px, sigma_px))
+
+
+def contrast(factor: float) -> Shift:
+    def apply(x: Tensor) -> Tensor:
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        return (x - mean) * factor + mean
+
+    return apply
+
+
+def gamma(power: float) -> Shift:
+    return lambda x: (x / 255).clamp(0, 1) ** power * 255
+
+
+def both(first: Shift, second: Shift) -> Shift:
+    return lambda x: second(first(x))
+
+
+SHIFTS: dict[str, Shift] = {
+    "clean": lambda x: x,
+    "tall": stretch(1.25, 0.8),
+    "wide": stretch(0.8, 1.25),
+    "near": stretch(1.4, 1.4),
+    "far": stretch(0.7, 0.7),
+    "blurred": blur(3.0),
+    "flat": contrast(0.4),
+    "hard": contrast(1.8),
+    "dark": lambda x: x * 0.5,
+    "gamma 0.5": gamma(0.5),
+    "gamma 2": gamma(2.0),
+    "tall and flat": both(stretch(1.2, 0.85), contrast(0.5)),
+    "tall and blurred": both(stretch(1.2, 0.85), blur(2.0)),
+    "near and gamma": both(stretch(1.3, 1.2), gamma(1.6)),
+}
+
+
+def aurocs(network: torch.nn.Module, pixels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Returns the AUROC under each shift; ``pixels`` (N, 224, 224) uint8."""
+    size, in_chans = int(network.img_size), int(network.in_chans)
+    result = {}
+    for name, shift in SHIFTS.items():
+        margins = []
+        for start in range(0, len(pixels), 64):
+            x = shift(torch.from_numpy(pixels[start : start + 64]).float()[:, None])
+            if size != x.shape[-1]:
+                x = F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+            with torch.inference_mode():
+                logits = network(network_input(x[:, 0], in_chans))
+            margins.append((logits[:, 1] - logits[:, 0]).numpy())
+        result[name] = float(roc_auc_score(labels, np.concatenate(margins)))
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundles", nargs="+")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows = read_split(arguments.split).subset("val")
+    labels = np.array([int(row.label) for row in rows])
+    pixels = np.array(open_cache(arguments.data, rows, 224, default_cache_dir()))
+    for name in arguments.bundles:
+        bundle = open_bundle(name)
+        found = aurocs(load_network(bundle), pixels, labels)
+        summary = {"mean": np.mean(list(found.values())), "worst": min(found.values())}
+        rounded = {key: round(float(value), 4) for key, value in {**summary, **found}.items()}
+        print(json.dumps({"bundle": name, "model_id": bundle.model_id, **rounded}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

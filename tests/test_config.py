@@ -1,0 +1,277 @@
+"""Recipes: what is shipped, what is refused and in which words, what names a recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pneumoscope.config import Recipe, load_recipe, parse_recipe, recipe_keys, shipped_recipes
+from pneumoscope.errors import ConfigError
+from pneumoscope.models.presets import MODEL_NAMES
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\n[training]\nlr = 1e-3\n')
+    return path
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe(values, "mine.toml")
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+class TestShipped:
+    def test_they_are_those_of_the_repository(self) -> None:
+        assert list(shipped_recipes()) == sorted(path.stem for path in CONFIGS.glob("*.toml"))
+        assert {"cnn", "scratch", "reference_scratch"} <= set(shipped_recipes())
+
+    @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+    def test_each_loads_under_its_own_name(self, path: Path) -> None:
+        recipe = load_recipe(path.stem)
+        assert recipe == load_recipe(path)
+        assert recipe.name == path.stem
+        assert recipe.title
+        assert recipe.model.name in MODEL_NAMES
+        assert recipe.distillation.teacher in ("", *shipped_recipes())
+
+    def test_the_reference_recipe_is_the_reference_studys(self) -> None:
+        recipe = load_recipe("reference_scratch")
+        training = recipe.training
+        assert (training.lr, training.weight_decay) == (3e-4, 0.05)
+        assert (training.label_smoothing, training.patience) == (0.05, 5)
+        assert recipe.model.drop_path_rate == 0.05
+        assert recipe.data.split == "stratified"
+        assert not recipe.distillation.teacher
+        assert recipe.augmentation == type(recipe.augmentation)()
+
+    def test_titles_differ(self) -> None:
+        titles = [load_recipe(name).title for name in shipped_recipes()]
+        assert len(set(titles)) == len(titles)
+
+
+class TestFiles:
+    def test_a_path_wins(self, recipe_file: Path) -> None:
+        recipe = load_recipe(recipe_file)
+        assert (recipe.name, recipe.training.lr) == ("mine", 1e-3)
+        assert load_recipe(str(recipe_file)) == recipe
+
+    @pytest.mark.parametrize(
+        ("source", "hint"),
+        [
+            ("scrach", "did you mean scratch?"),
+            ("quick_cn", "did you mean quick_cnn?"),
+            ("zzz", f"shipped: {', '.join(sorted(p.stem for p in CONFIGS.glob('*.toml')))}"),
+            ("nowhere/film.toml", "shipped: "),
+        ],
+    )
+    def test_no_such_recipe(self, source: str, hint: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load_recipe(source)
+        start = f"no recipe {source}: not a file, and not a shipped name; "
+        assert str(caught.value).startswith(start + hint)
+
+    @pytest.mark.parametrize("content", [b"name = ", b"{}", b"name = 'a'\nname = 'b'", b"\xff\xfe"])
+    def test_not_toml(self, recipe_file: Path, content: bytes) -> None:
+        recipe_file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"mine\.toml is not TOML: [^\n]+$"):
+            load_recipe(recipe_file)
+
+    def test_errors_name_the_file(self, recipe_file: Path) -> None:
+        recipe_file.write_text('name = "mine"\n[training]\nlr = 0\n')
+        expected = f"{recipe_file}: training.lr = 0: Input should be greater than 0"
+        with pytest.raises(ConfigError) as caught:
+            load_recipe(recipe_file)
+        assert str(caught.value) == expected
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({"training": {"lr_rate": 1e-3}}, "training.lr_rate; did you mean training.lr?"),
+            ({"trainin": {"lr": 1e-3}}, "trainin; did you mean training?"),
+            ({"lr": 1e-3}, "lr; did you mean training.lr?"),
+            ({"model": {"epochs": 3}}, "model.epochs; did you mean training.epochs?"),
+            ({"model": {"image_size": 64}}, "model.image_size; did you mean model.img_size?"),
+            (
+                {"zzz": 1},
+                "zzz; known: name, title, model, data, augmentation, training, distillation, "
+                "operating_point, bundle",
+            ),
+        ],
+    )
+    def test_an_unknown_key_is_refused_with_the_nearest(
+        self, values: dict[str, Any], expected: str
+    ) -> None:
+        assert refusal({"name": "a", **values}) == f"mine.toml: unknown key {expected}"
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({"training": {"epochs": 0}}, "training.epochs = 0: Input should be greater than or"),
+            ({"training": {"lr": 11.0}}, "training.lr = 11.0: Input should be less than or equal"),
+            ({"training": {"lr": float("nan")}}, "training.lr = nan: Input should be a finite"),
+            ({"training": {"ema_decay": 1.0}}, "training.ema_decay = 1.0: Input should be less"),
+            ({"model": {"img_size": 16}}, "model.img_size = 16: Input should be greater than or"),
+            ({"augmentation": {"scale_min": 1.5}}, "augmentation.scale_min = 1.5: Input should be"),
+            ({"operating_point": {"min_recall": 0.0}}, "operating_point.min_recall = 0.0: Input"),
+            ({"data": {"val_fraction": 1.0}}, "data.val_fraction = 1.0: Input should be less"),
+        ],
+    )
+    def test_out_of_range(self, values: dict[str, Any], expected: str) -> None:
+        assert refusal({"name": "a", **values}).startswith(f"mine.toml: {expected}")
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({"training": {"epochs": 2.5}}, "training.epochs = 2.5: Input should be a valid int"),
+            ({"training": {"epochs": True}}, "training.epochs = True: Input should be a valid int"),
+            ({"training": {"epochs": "7"}}, "training.epochs = '7': Input should be a valid int"),
+            ({"training": {"lr": "high"}}, "training.lr = 'high': Input should be a valid number"),
+            ({"training": {"class_weights": 1}}, "training.class_weights = 1: Input should be a"),
+            ({"training": {"device": "gpu"}}, "training.device = 'gpu': Input should be 'auto', "),
+            ({"training": 5}, "training = 5: Input should be a valid dictionary"),
+            ({"title": 5}, "title = 5: Input should be a valid string"),
+        ],
+    )
+    def test_wrong_type(self, values: dict[str, Any], expected: str) -> None:
+        assert refusal({"name": "a", **values}).startswith(f"mine.toml: {expected}")
+
+    def test_missing_name(self) -> None:
+        assert refusal({}) == "mine.toml: name: Field required"
+
+    @pytest.mark.parametrize("name", ["", "a b", "../up", ".hidden", "a/b", "a" * 65, "a\n"])
+    def test_a_name_must_be_fit_for_a_folder(self, name: str) -> None:
+        assert refusal({"name": name}).startswith(f"mine.toml: name = {name!r}: String should")
+
+    def test_others_are_counted(self) -> None:
+        message = refusal({"name": "a", "training": {"epochs": 0, "batch_size": 0, "patience": 0}})
+        assert message.endswith(" (and 2 more)")
+
+    @pytest.mark.parametrize("key", ["drop_path_rate", "patch_drop_rate"])
+    def test_what_only_a_vit_has_is_refused_for_a_cnn(self, key: str) -> None:
+        values: dict[str, Any] = {"name": "a", "model": {"name": "cnn", key: 0.1}}
+        expected = f"mine.toml: recipe: model.{key} is for Vision Transformers, not cnn"
+        assert refusal(values) == expected
+        values["model"]["name"] = "vit_scratch"
+        assert parse_recipe(values, "").model.build_options()[key] == 0.1
+
+    def test_a_cnn_has_no_teacher(self) -> None:
+        values = {"name": "a", "model": {"name": "cnn"}, "distillation": {"teacher": "b"}}
+        expected = "mine.toml: recipe: distillation is for Vision Transformers, not cnn"
+        assert refusal(values) == expected
+
+    def test_a_whole_number_is_a_number(self) -> None:
+        recipe = parse_recipe({"name": "a", "training": {"lr": 1}}, "")
+        assert recipe.sha256 == parse_recipe({"name": "a", "training": {"lr": 1.0}}, "").sha256
+        assert recipe.model_dump(mode="json")["training"]["lr"] == 1.0
+
+    def test_nothing_can_be_changed_afterwards(self) -> None:
+        recipe = parse_recipe({"name": "a"}, "")
+        with pytest.raises(ValidationError, match="frozen"):
+            recipe.title = "other"  # type: ignore[misc]
+        with pytest.raises(ValidationError, match="frozen"):
+            recipe.training.lr = 1.0  # type: ignore[misc]
+
+    def test_every_key_is_documented(self) -> None:
+        fields = dict(Recipe.model_fields)
+        for name in recipe_keys():
+            section, _, key = name.rpartition(".")
+            annotation: Any = fields[section].annotation if section else Recipe
+            if name != "title":  # whose name says it
+                assert annotation.model_fields[key].description, name
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        ("override", "section", "key", "expected"),
+        [
+            ("training.epochs=10", "training", "epochs", 10),
+            ("training.lr=1e-4", "training", "lr", 1e-4),
+            ("training.lr = 2", "training", "lr", 2.0),
+            ("training.class_weights=false", "training", "class_weights", False),
+            ("training.device=cpu", "training", "device", "cpu"),
+            ("training.device='cpu'", "training", "device", "cpu"),
+            ("model.drop_path_rate=0.1", "model", "drop_path_rate", 0.1),
+            ("distillation.teacher=../runs/cnn-s0", "distillation", "teacher", "../runs/cnn-s0"),
+            ("distillation.teacher=", "distillation", "teacher", ""),
+            ("distillation.teacher=a=b", "distillation", "teacher", "a=b"),
+        ],
+    )
+    def test_values_of_every_type(
+        self, recipe_file: Path, override: str, section: str, key: str, expected: object
+    ) -> None:
+        value = getattr(getattr(load_recipe(recipe_file, [override]), section), key)
+        assert value == expected
+        assert type(value) is type(expected)
+
+    def test_keys_of_the_top(self, recipe_file: Path) -> None:
+        assert load_recipe(recipe_file, ["title=My CNN"]).title == "My CNN"
+
+    def test_the_last_one_counts_and_the_rest_of_the_file_stays(self, recipe_file: Path) -> None:
+        recipe = load_recipe(recipe_file, ["training.epochs=3", "training.epochs=4"])
+        assert (recipe.training.epochs, recipe.training.lr) == (4, 1e-3)
+
+    @pytest.mark.parametrize("override", ["training.epochs", "=5", "training.=5", ""])
+    def test_another_form(self, recipe_file: Path, override: str) -> None:
+        expected = f"--set {override}: expected section.key=value, as training.epochs=10"
+        with pytest.raises(ConfigError) as caught:
+            load_recipe(recipe_file, [override])
+        assert str(caught.value) == expected
+
+    @pytest.mark.parametrize(
+        ("override", "expected"),
+        [
+            ("training.lr.high=1", "--set training.lr.high=1: lr is a value, not a section"),
+            ("training.lr_rate=1", "unknown key training.lr_rate; did you mean training.lr?"),
+            ("trainin.lr=1", "unknown key trainin; did you mean training?"),
+            ("training.epochs=many", "training.epochs = 'many': Input should be a valid integer"),
+            ("training=5", "training = 5: Input should be a valid dictionary"),
+        ],
+    )
+    def test_what_does_not_fit(self, recipe_file: Path, override: str, expected: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load_recipe(recipe_file, [override])
+        assert expected in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+class TestHash:
+    def test_every_value_changes_it(self) -> None:
+        base = {"name": "a", "model": {"name": "vit_scratch"}}
+        plain = parse_recipe(base, "").model_dump(mode="json")
+        seen = {parse_recipe(base, "").sha256}
+        others: dict[str, Any] = {
+            "name": "b", "title": "x", "model.name": "cnn", "data.split": "stratified",
+            "training.device": "cpu", "training.precision": "float32", "bundle.dtype": "float32",
+            "distillation.teacher": "t", "augmentation.scale_max": 2.0, "training.max_steps": 4,
+            "model.in_chans": 1,
+        }  # fmt: skip
+        for key in recipe_keys():
+            section, _, last = key.rpartition(".")
+            now = plain[section][last] if section else plain[last]
+            if key in others:
+                value = others[key]
+            elif isinstance(now, bool):
+                value = not now
+            elif isinstance(now, int):
+                value = now + 1
+            else:
+                value = 0.5 if now != 0.5 else 0.25
+            changed = {**plain[section], last: value} if section else value
+            seen.add(parse_recipe({**plain, section or last: changed}, key).sha256)
+        assert len(seen) == 1 + len(recipe_keys())
+
+    def test_the_order_of_keys_does_not(self) -> None:
+        one = {"name": "a", "training": {"lr": 1e-3, "epochs": 3}, "model": {"name": "cnn"}}
+        two = {"model": {"name": "cnn"}, "training": {"epochs": 3, "lr": 1e-3}, "name": "a"}
+        assert parse_recipe(one, "").sha256 == parse_recipe(two, "").sha256
+        assert len(parse_recipe(one, "").sha256) == 64
