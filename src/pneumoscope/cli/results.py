@@ -1,5 +1,6 @@
 """``pneumoscope evaluate`` and ``pneumoscope compare``: from scores to tables and figures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ def compare(
     from pneumoscope.evaluation.comparison import compare as compare_results
     from pneumoscope.evaluation.results import ModelResult
 
-    named = bundles or list(shipped_bundles().values())
+    named: Sequence[str | Path] = bundles or list(shipped_bundles().values())
     if not named:
         raise UsageError("no bundle is shipped with this copy; name one, as in compare runs/cnn")
     results = [ModelResult.from_bundle(open_bundle(bundle)) for bundle in named]

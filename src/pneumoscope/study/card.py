@@ -40,9 +40,9 @@ def model_card(
 ## Model
 `{recipe.model.name}`, {manifest["num_parameters"]:,} parameters, input {recipe.model.img_size} x \
 {recipe.model.img_size} grey shown in {recipe.model.in_chans} channels, scaled to [-1, 1]. \
-Recipe `{recipe.name}`, seed {recipe.training.seed}, \
-{manifest["train_time_s"] / 60:.1f} minutes on {manifest["device"]} \
-({manifest["hardware"]["processor"]}, {manifest["hardware"]["num_cores"]} cores).
+Recipe `{recipe.name}`, seed {recipe.training.seed}; \
+{manifest["train_time_s"] / 60:.1f} minutes of training; {manifest["device"]}; \
+{manifest["hardware"]["processor"]}, {manifest["hardware"]["num_cores"]} cores.
 
 ## Intended use
 Research on recall-first screening of frontal chest radiographs, PNEUMONIA against NORMAL. \
@@ -55,9 +55,9 @@ make it.
 {data["num_train"]} train, {data["num_val"]} validation, {data["num_test"]} test films.
 
 ## Operating point
-{operating_point["rule"]}, chosen on {operating_point["num_cases"]} validation films with \
-`min_recall` {operating_point["min_recall"]}: threshold {operating_point["threshold"]:.6g}, \
-reaching recall {operating_point["recall"]:.3f} and precision {operating_point["precision"]:.3f} \
+{operating_point["rule"].capitalize()}, chosen on {operating_point["num_cases"]} validation \
+films with `min_recall` {operating_point["min_recall"]}: \
+threshold {operating_point["threshold"]:.6g}, reaching recall {operating_point["recall"]:.3f} and precision {operating_point["precision"]:.3f} \
 there. Frozen since.
 
 ## Results

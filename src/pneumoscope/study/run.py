@@ -16,7 +16,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ from pneumoscope.training.distributed import (
     process_group,
     score_together,
 )
-from pneumoscope.training.recorder import RunRecorder, SilentRecorder
+from pneumoscope.training.recorder import Recorder, RunRecorder
 from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
 
 DRAFT = "bundle.partial"
@@ -225,9 +224,9 @@ def _teacher(recipe: Recipe, folder: Path) -> Bundle | None:
     return open_bundle(beside if beside.is_dir() else name)
 
 
-def _recorder(recipe: Recipe, folder: Path, console: Console, group: Group) -> Any:
+def _recorder(recipe: Recipe, folder: Path, console: Console, group: Group) -> Recorder:
     if not group.is_main:
-        return SilentRecorder()
+        return Recorder()
     return RunRecorder(
         folder, recipe.name, tensorboard=recipe.training.tensorboard, console=console
     )

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,39 +14,36 @@ from pneumoscope.errors import ConfigError
 from pneumoscope.files import storage_error
 
 
-class Recorder(Protocol):
-    """Takes note of a run's steps and epochs."""
+class Recorder:
+    """Takes no note of anything: what every process but the main one has. Closes as a context."""
 
     def start(self, step: int, num_steps: int) -> None:
-        """The run begins, or goes on, at ``step`` of ``num_steps``."""
+        """The run begins, or goes on, after ``step`` of ``num_steps``."""
 
     def step(self, record: dict[str, Any]) -> None:
         """One optimizer step is done; ``record`` has step, epoch, loss, lr, grad_norm, time_s."""
 
     def epoch(self, record: dict[str, Any]) -> None:
-        """A validation is done; ``record`` is a row of the history."""
+        """A validation is done; ``record`` is the step and a row of the history."""
 
     def close(self) -> None:
         """The run ended, well or not."""
 
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
 
-class SilentRecorder:
-    """Takes no note: for every process but the main one."""
-
-    def start(self, step: int, num_steps: int) -> None:
-        """Does nothing."""
-
-    def step(self, record: dict[str, Any]) -> None:
-        """Does nothing."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Does nothing."""
-
-    def close(self) -> None:
-        """Does nothing."""
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes, whatever happened."""
+        self.close()
 
 
-class RunRecorder:
+class RunRecorder(Recorder):
     """Writes ``log.jsonl`` (and TensorBoard files) in the run folder and shows the progress."""
 
     def __init__(self, folder: Path, name: str, *, tensorboard: bool, console: Console) -> None:
@@ -110,19 +107,6 @@ class RunRecorder:
             if stream is not None:
                 with suppress(OSError):  # the write that failed has said so
                     stream.close()
-
-    def __enter__(self) -> "RunRecorder":
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes, whatever happened."""
-        self.close()
 
     def _write(self, record: dict[str, Any]) -> None:
         try:

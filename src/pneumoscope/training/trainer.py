@@ -163,8 +163,7 @@ class Trainer:
         """
         self._started = time.monotonic() - self.elapsed_s
         self._saved = time.monotonic()
-        if self.group.is_main:
-            self.recorder.start(self.step, self.num_steps)
+        self.recorder.start(self.step, self.num_steps)
         with parallel(self.objective, self.group, self.device) as objective:
             for epoch, index in self._batches():
                 self._train_step(objective, epoch, index)
