@@ -15,13 +15,14 @@ import kornia.filters
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
 from pneumoscope.bundle import open_bundle
 from pneumoscope.data.cache import default_cache_dir, open_cache
 from pneumoscope.data.split import read_split
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import network_input
-from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 Shift = Callable[[Tensor], Tensor]  # (B, 1, S, S) on the scale 0-255, to the same
 

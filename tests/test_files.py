@@ -154,8 +154,8 @@ class TestFolders:
         expected = f"cannot write {below}: Not a directory; choose another folder"
         assert str(caught.value) == expected
         with pytest.raises(StorageError) as caught:
-            write_bytes(below, b"")
-        assert str(caught.value) == expected
+            write_bytes(below / "film", b"")
+        assert str(caught.value) == expected.replace("folder:", "folder/film:")
         with pytest.raises(StorageError, match=r"cannot write .*file: File exists; choose another"):
             make_folder(tmp_path / "file")
 

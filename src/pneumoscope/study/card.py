@@ -57,7 +57,8 @@ make it.
 ## Operating point
 {operating_point["rule"].capitalize()}, chosen on {operating_point["num_cases"]} validation \
 films with `min_recall` {operating_point["min_recall"]}: \
-threshold {operating_point["threshold"]:.6g}, reaching recall {operating_point["recall"]:.3f} and precision {operating_point["precision"]:.3f} \
+threshold {operating_point["threshold"]:.6g}, \
+reaching recall {operating_point["recall"]:.3f} and precision {operating_point["precision"]:.3f} \
 there. Frozen since.
 
 ## Results

@@ -1,0 +1,364 @@
+"""The loop: what it learns, when it stops, what it keeps."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from pneumoscope.bundle import CONTENT, Bundle, seal_bundle
+from pneumoscope.config import Recipe, parse_recipe
+from pneumoscope.errors import ConfigError, NonFiniteLossError, RunFolderError, TrainingError
+from pneumoscope.files import write_json
+from pneumoscope.models.build import build_model
+from pneumoscope.models.bundles import save_weights
+from pneumoscope.models.scoring import score_pixels
+from pneumoscope.training import trainer as module
+from pneumoscope.training.device import Device
+from pneumoscope.training.distributed import Group
+from pneumoscope.training.objective import Distilled, Supervised
+from pneumoscope.training.recorder import SilentRecorder
+from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
+
+CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
+SPLIT = "5" * 64
+
+
+def films(num_films: int, seed: int) -> LabelledFilms:
+    """Noisy films, of which every third is NORMAL and the others have a bright patch."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(num_films) % 3 > 0).astype(np.int64)
+    pixels = rng.normal(110, 25, (num_films, 32, 32))
+    pixels[labels == 1, 8:20, 8:20] += 30
+    return LabelledFilms(pixels.clip(0, 255).astype(np.uint8), labels)
+
+
+TRAIN, VAL = films(48, 0), films(40, 1)
+
+
+class Recorder(SilentRecorder):
+    """Keeps everything, and lets a test look on."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+        self.epochs: list[dict[str, Any]] = []
+        self.on_step = self.on_epoch = lambda: None
+
+    def step(self, record: dict[str, Any]) -> None:
+        self.steps.append(record)
+        self.on_step()
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.epochs.append(record)
+        self.on_epoch()
+
+
+class Linear(nn.Module):
+    """A network that costs next to nothing."""
+
+    num_classes = 2
+
+    def __init__(self, in_chans: int = 3, **_: Any) -> None:
+        super().__init__()
+        self.in_chans = in_chans
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(F.avg_pool2d(x[:, 0], 4).flatten(1))
+        return logits
+
+
+@pytest.fixture
+def linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "build_model", lambda name, num_classes, **options: Linear())
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Validation AUROCs that a test dictates; the last one goes on for ever."""
+    values: list[float] = []
+
+    def auroc(y_true: object, score: object) -> float:
+        return values.pop(0) if len(values) > 1 else values[0]
+
+    monkeypatch.setattr(module, "roc_auc_score", auroc)
+    return values
+
+
+def recipe(name: str = "cnn", teacher: str = "", **training: Any) -> Recipe:
+    settings = {"batch_size": 12, "lr": 2e-3, "warmup_epochs": 0.5, "precision": "float32"}
+    model = {"name": name, "img_size": 32}
+    values = {
+        "name": "tiny",
+        "model": model,
+        "training": {**settings, **training},
+        "distillation": {"teacher": teacher},
+    }
+    return parse_recipe(values, "tiny")
+
+
+def make(
+    folder: Path,
+    chosen: Recipe,
+    *,
+    group: Group | None = None,
+    recorder: Recorder | None = None,
+    teacher: Bundle | None = None,
+    split_sha256: str = SPLIT,
+) -> Trainer:
+    return Trainer(
+        chosen,
+        TRAIN,
+        VAL,
+        folder=folder,
+        split_sha256=split_sha256,
+        device=CPU,
+        group=group or Group(),
+        recorder=recorder or Recorder(),
+        teacher=teacher,
+    )
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    return copy.deepcopy(network.state_dict())
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+class TestLearning:
+    @pytest.fixture(scope="class")
+    def trained(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Fitted]:
+        trainer = make(tmp_path_factory.mktemp("run"), recipe(epochs=6, ema_decay=0.6))
+        return trainer, trainer.fit()
+
+    def test_the_loss_falls_and_the_films_are_told_apart(
+        self, trained: tuple[Trainer, Fitted]
+    ) -> None:
+        _, fitted = trained
+        losses = [row["train_loss"] for row in fitted.history]
+        assert losses[-1] < 0.7 * losses[0]
+        assert max(row["val_auroc"] for row in fitted.history) > 0.9
+        assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4, 5, 6]
+
+    def test_the_best_epoch_is_the_first_of_the_highest_auroc(
+        self, trained: tuple[Trainer, Fitted]
+    ) -> None:
+        _, fitted = trained
+        aurocs = [row["val_auroc"] for row in fitted.history]
+        assert fitted.best_epoch == 1 + int(np.argmax(aurocs))
+
+    def test_the_network_that_comes_back_is_the_one_that_scored_best(
+        self, trained: tuple[Trainer, Fitted]
+    ) -> None:
+        _, fitted = trained
+        best = fitted.history[fitted.best_epoch - 1]
+        logits = score_pixels(fitted.network, VAL.pixels)
+        assert roc_auc_score(VAL.labels, logits[:, 1] - logits[:, 0]) == best["val_auroc"]
+        loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(VAL.labels))
+        assert loss.item() == pytest.approx(best["val_loss"], rel=1e-6)
+        assert not fitted.network.training
+
+    def test_it_is_the_averaged_one(self, trained: tuple[Trainer, Fitted]) -> None:
+        trainer, fitted = trained
+        assert fitted.network is trainer.average.network
+        raw = score_pixels(copy.deepcopy(trainer.network), VAL.pixels)
+        assert np.abs(raw - score_pixels(fitted.network, VAL.pixels)).max() > 1e-3
+
+
+@pytest.mark.usefixtures("linear")
+class TestKeeping:
+    def test_the_best_weights_are_a_copy(self, tmp_path: Path, scripted: list[float]) -> None:
+        scripted[:] = [0.6, 0.9, 0.7, 0.9, 0.5]
+        recorder = Recorder()
+        trainer = make(tmp_path, recipe(epochs=5), recorder=recorder)
+        by_epoch: list[dict[str, Tensor]] = []
+        recorder.on_epoch = lambda: by_epoch.append(state_of(trainer.average.network))
+        fitted = trainer.fit()
+        assert fitted.best_epoch == 2
+        assert same(fitted.network.state_dict(), by_epoch[1])
+        assert not any(same(by_epoch[1], by_epoch[epoch]) for epoch in (0, 2, 3, 4))
+
+    def test_validation_scores_the_average(self, tmp_path: Path) -> None:
+        recorder = Recorder()
+        trainer = make(tmp_path, recipe(epochs=2, ema_decay=0.9, lr=0.05), recorder=recorder)
+        losses: list[list[float]] = []
+
+        def note() -> None:
+            pair = (trainer.average.network, trainer.network)
+            logits = [torch.from_numpy(score_pixels(network, VAL.pixels)) for network in pair]
+            losses.append([F.cross_entropy(x, torch.from_numpy(VAL.labels)).item() for x in logits])
+
+        recorder.on_epoch = note
+        fitted = trainer.fit()
+        for row, (averaged, raw) in zip(fitted.history, losses, strict=True):
+            assert row["val_loss"] == pytest.approx(averaged, rel=1e-9)
+            assert abs(raw - averaged) > 1e-3
+
+    def test_classes_are_weighed_by_the_training_films(self, tmp_path: Path) -> None:
+        trainer = make(tmp_path, recipe())
+        torch.testing.assert_close(trainer.objective.class_weights, torch.tensor([1.5, 0.75]))
+        trainer = make(tmp_path, recipe(class_weights=False))
+        torch.testing.assert_close(trainer.objective.class_weights, torch.ones(2))
+
+
+@pytest.mark.usefixtures("linear")
+class TestStopping:
+    def test_when_patience_is_lost(self, tmp_path: Path, scripted: list[float]) -> None:
+        scripted[:] = [0.7, 0.8, 0.8, 0.79, 0.81, 0.81, 0.5]
+        fitted = make(tmp_path, recipe(epochs=20, patience=3)).fit()
+        assert [row["val_auroc"] for row in fitted.history] == [
+            0.7, 0.8, 0.8, 0.79, 0.81, 0.81, 0.5, 0.5,
+        ]  # fmt: skip
+        assert fitted.best_epoch == 5
+        # It stays stopped when it is taken up again.
+        again = make(tmp_path, recipe(epochs=20, patience=3)).fit()
+        assert again.history == fitted.history
+        assert same(again.network.state_dict(), fitted.network.state_dict())
+
+    def test_after_max_steps_with_a_validation(self, tmp_path: Path) -> None:
+        recorder = Recorder()
+        fitted = make(tmp_path, recipe(epochs=9, max_steps=6), recorder=recorder).fit()
+        assert [row["step"] for row in recorder.steps] == [1, 2, 3, 4, 5, 6]
+        assert [(row["step"], row["epoch"]) for row in recorder.epochs] == [(4, 1), (6, 2)]
+        assert [row["epoch"] for row in fitted.history] == [1, 2]
+        assert recorder.steps[-1]["lr"] == pytest.approx(0.01 * 2e-3)  # the schedule knows
+
+    def test_validations_come_every_few_epochs_and_at_the_end(self, tmp_path: Path) -> None:
+        fitted = make(tmp_path, recipe(epochs=5, eval_every=2)).fit()
+        assert [row["epoch"] for row in fitted.history] == [2, 4, 5]
+
+    def test_the_training_loss_is_the_mean_since_the_last_validation(self, tmp_path: Path) -> None:
+        recorder = Recorder()
+        fitted = make(tmp_path, recipe(epochs=4, eval_every=2), recorder=recorder).fit()
+        losses = [row["loss"] for row in recorder.steps]
+        assert len(losses) == 16
+        means = [np.mean(losses[:8]), np.mean(losses[8:])]
+        assert [row["train_loss"] for row in fitted.history] == pytest.approx(means)
+
+
+@pytest.mark.usefixtures("linear")
+class TestNonFiniteLoss:
+    @pytest.mark.parametrize(("value", "text"), [(torch.nan, "nan"), (torch.inf, "inf")])
+    def test_it_stops_before_the_step(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, text: str
+    ) -> None:
+        recorder = Recorder()
+        trainer = make(tmp_path, recipe(checkpoint_every_s=0.0), recorder=recorder)
+        right = Supervised.label_loss
+
+        def wrong(self: Supervised, *arguments: Tensor) -> Tensor:
+            loss = right(self, *arguments)
+            return loss * value if len(recorder.steps) == 5 else loss
+
+        monkeypatch.setattr(Supervised, "label_loss", wrong)
+        after: list[dict[str, Tensor]] = []
+        recorder.on_step = lambda: after.append(state_of(trainer.network))
+        with pytest.raises(NonFiniteLossError) as caught:
+            trainer.fit()
+        assert str(caught.value) == (
+            f"the loss of step 6 (epoch 2) is {text}; the last checkpoint is untouched; "
+            "lower training.lr or raise training.warmup_epochs"
+        )
+        assert len(after) == 5
+        assert same(trainer.network.state_dict(), after[-1])
+        # The checkpoint of step 5 is there to go on from.
+        monkeypatch.setattr(Supervised, "label_loss", right)
+        resumed = make(tmp_path, recipe(checkpoint_every_s=0.0))
+        assert resumed.step == 5
+        assert same(resumed.network.state_dict(), after[-1])
+
+
+@pytest.mark.usefixtures("linear")
+class TestGoingOn:
+    @pytest.mark.parametrize("stop_at", [1, 4, 7])
+    def test_a_stopped_run_ends_like_one_that_was_not(self, tmp_path: Path, stop_at: int) -> None:
+        chosen = recipe(epochs=3, ema_decay=0.9, checkpoint_every_s=0.0)
+        straight = make(tmp_path / "straight", chosen).fit()
+        recorder = Recorder()
+        trainer = make(tmp_path / "stopped", chosen, recorder=recorder)
+
+        def stop() -> None:
+            if len(recorder.steps) == stop_at + 1:  # this step is lost, those before are kept
+                raise KeyboardInterrupt
+
+        recorder.on_step = stop
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit()
+        resumed = make(tmp_path / "stopped", chosen)
+        assert resumed.step == stop_at
+        fitted = resumed.fit()
+        assert same(fitted.network.state_dict(), straight.network.state_dict())
+        for row, expected in zip(fitted.history, straight.history, strict=True):
+            assert {**row, "time_s": 0} == {**expected, "time_s": 0}
+
+    def test_a_state_of_another_recipe_or_split_is_refused(self, tmp_path: Path) -> None:
+        make(tmp_path, recipe(epochs=1)).fit()
+        with pytest.raises(RunFolderError, match="belongs to a run with another recipe; choose"):
+            make(tmp_path, recipe(epochs=2))
+        with pytest.raises(RunFolderError, match="belongs to a run with another split; choose"):
+            make(tmp_path, recipe(epochs=1), split_sha256="6" * 64)
+
+
+@pytest.mark.usefixtures("linear")
+class TestBatches:
+    def test_fewer_films_than_a_batch(self, tmp_path: Path) -> None:
+        recorder = Recorder()
+        make(tmp_path, recipe(epochs=2, batch_size=1000), recorder=recorder).fit()
+        assert [(row["step"], row["epoch"]) for row in recorder.steps] == [(1, 1), (2, 2)]
+
+    def test_fewer_films_a_batch_than_processes(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as caught:
+            make(tmp_path, recipe(batch_size=3), group=Group(rank=0, world_size=4))
+        assert str(caught.value) == (
+            "3 films a batch cannot be shared by 4 processes; raise training.batch_size or start "
+            "fewer processes"
+        )
+
+
+class TestTeacher:
+    @pytest.fixture
+    def write_teacher(self, tmp_path: Path) -> Any:
+        def write(name: str = "cnn", split_sha256: str = SPLIT) -> Bundle:
+            folder = tmp_path / "teacher"
+            folder.mkdir()
+            for content in CONTENT:
+                (folder / content).write_text("{}")
+            model = {"name": name, "img_size": 32, "in_chans": 3}
+            torch.manual_seed(0)
+            save_weights(build_model(**model), folder / "model.safetensors", torch.float16)
+            write_json(folder / "config.json", {"model": model})
+            data = {"split_sha256": split_sha256}
+            return seal_bundle(folder, {"name": "t", "seed": 0, "model": name, "data": data})
+
+        return write
+
+    def test_a_cnn_of_the_same_split_teaches(self, tmp_path: Path, write_teacher: Any) -> None:
+        chosen = recipe("vit_scratch", "t", epochs=1, max_steps=2)
+        trainer = make(tmp_path, chosen, teacher=write_teacher())
+        assert isinstance(trainer.objective, Distilled)
+        fitted = trainer.fit()
+        assert np.isfinite(fitted.history[0]["train_loss"])
+        with pytest.raises(RunFolderError, match="a run with another teacher; choose"):
+            make(tmp_path, chosen)
+
+    def test_one_of_another_split_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:
+        teacher = write_teacher(split_sha256="6" * 64)
+        with pytest.raises(TrainingError) as caught:
+            make(tmp_path, recipe("vit_scratch", "t"), teacher=teacher)
+        assert str(caught.value) == (
+            f"the teacher {teacher.path} was trained on another split, so it may have seen this "
+            "run's validation films; train the teacher on this split first"
+        )
+
+    def test_a_vit_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:
+        teacher = write_teacher("vit_scratch")
+        with pytest.raises(TrainingError) as caught:
+            make(tmp_path, recipe("vit_scratch", "t"), teacher=teacher)
+        assert str(caught.value) == f"the teacher {teacher.path} is a vit_scratch; expected a cnn"
