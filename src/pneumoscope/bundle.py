@@ -14,6 +14,7 @@
 Reading a bundle needs no torch. Its hashes are checked every time: a changed byte is refused.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,7 +106,12 @@ def open_bundle(path: str | Path) -> Bundle:
             f"{folder} has bundle format {manifest.get('format_version')}; this version reads "
             f"{FORMAT_VERSION}; use the version of pneumoscope that wrote it, or train again"
         )
-    hashes = manifest.get("files", {})
+    if manifest.get("sha256") != _manifest_sha256(manifest):
+        raise BundleError(
+            f"{folder / 'manifest.json'} was changed after the bundle was written; copy the whole "
+            "bundle again"
+        )
+    hashes = manifest["files"]
     for name in CONTENT:
         if not (folder / name).is_file():
             raise BundleError(f"{folder} lacks {name}; copy the whole bundle again")
@@ -135,9 +141,16 @@ def seal_bundle(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         raise BundleError(f"{folder} lacks {', '.join(missing)}; write them before sealing")
     make_folder(folder)
     hashes = {name: sha256_of(folder / name) for name in CONTENT}
-    sealed = {"format_version": FORMAT_VERSION, **manifest, "files": hashes}
+    sealed: dict[str, Any] = {"format_version": FORMAT_VERSION, **manifest, "files": hashes}
+    sealed["sha256"] = _manifest_sha256(sealed)
     write_json(folder / "manifest.json", sealed)
     return Bundle(folder, sealed)
+
+
+def _manifest_sha256(manifest: Mapping[str, Any]) -> str:
+    """Returns the hash of everything in a manifest but its own hash, whatever its layout."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def shipped_bundles() -> dict[str, Path]:

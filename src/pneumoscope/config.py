@@ -131,7 +131,7 @@ class TrainingConfig(Section):
     )
     max_steps: Positive | None = Field(None, description="stop after so many steps (for trials)")
     checkpoint_every_s: Annotated[float, Field(ge=0.0)] = Field(
-        60.0, description="seconds between checkpoints; one is also written every epoch"
+        60.0, description="seconds between checkpoints; one is also written at every validation"
     )
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
 
@@ -196,8 +196,16 @@ class Recipe(Section):
 
     @property
     def sha256(self) -> str:
-        """Names the recipe's content, whatever the order of its keys."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Names what the recipe computes: not its title, nor how the run is displayed or saved.
+
+        Values that are defaults do not count, so a lever added later leaves old names as they are.
+        """
+        content = self.model_dump(
+            mode="json",
+            exclude={"title": True, "training": {"tensorboard", "checkpoint_every_s"}},
+            exclude_defaults=True,
+        )
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -50,6 +50,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the file cannot be written (no space, no permission).
     """
+    if not path.name or path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a folder; name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +73,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` to ``path`` atomically, as UTF-8 with ``\\n`` line ends."""
-    write_bytes(path, text.encode())
+    """Writes ``text`` to ``path`` atomically, as UTF-8 with ``\\n`` line ends.
+
+    What is not text (bytes of a file name that is not UTF-8) is written as an escape.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

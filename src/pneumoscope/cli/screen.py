@@ -51,7 +51,7 @@ def screen(
     from pneumoscope.screening.films import list_films
     from pneumoscope.screening.screener import Screener
 
-    films = list_films(paths, sys.stdin.buffer, recursive=recursive)
+    films = list_films(paths, sys.stdin.buffer if sys.stdin else None, recursive=recursive)
     if not films:
         raise UsageError("no films in what was named; name files, or folders that hold some")
     try:

@@ -1,5 +1,6 @@
 """``pneumoscope train`` and ``pneumoscope study``: from films to bundles."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="CONFIG", help="A TOML file or shipped name.")],
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run folder. Default: runs/NAME-sSEED.")
+        Path | None, typer.Option(metavar="DIR", help="Run folder. Default: runs/NAME.")
     ] = None,
     split: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Split to use. Default: in the run folder.")
@@ -44,7 +45,8 @@ def train(
 
     loaded = load_recipe(recipe, set_ or ())
     console = on_stderr()
-    folder = out or Path("runs") / f"{loaded.name}-s{loaded.training.seed}"
+    seed = loaded.training.seed
+    folder = out or Path("runs") / (f"{loaded.name}-s{seed}" if seed else loaded.name)
     source = Source(find_data(data, console), split, skip_unreadable)
     bundle = run(loaded, source, folder, console)
     if is_main_process():
@@ -54,9 +56,7 @@ def train(
 
 def study(
     data: Data = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Default: studies/quick or studies/full.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: in studies/.")] = None,
     full: Annotated[
         bool, typer.Option("--full", help="The published recipes; hours instead of minutes.")
     ] = False,
@@ -70,13 +70,22 @@ def study(
     """Split, train every model, choose thresholds, test once, compare: all of it."""
     from pneumoscope.cli.consoles import on_stderr
     from pneumoscope.cli.results import show_comparison
+    from pneumoscope.data.phantom import is_phantom
+    from pneumoscope.errors import UsageError
     from pneumoscope.study.study import PRESETS, find_data, load_recipes, run_study
 
+    if full and recipe:
+        raise UsageError("--full and --recipe exclude each other; give one of them")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "study runs in one process; start train under torchrun for each recipe, then compare"
+        )
     preset = "full" if full else "quick"
     recipes = load_recipes(recipe or PRESETS[preset], seeds, set_ or ())
     console = on_stderr()
     films = find_data(data, console)
-    folder = out or Path("studies") / (preset if not recipe else "custom")
+    name = ("custom" if recipe else preset) + ("-phantoms" if is_phantom(films) else "")
+    folder = out or Path("studies") / name
     show_comparison(
         run_study(recipes, films, folder, console, skip_unreadable=skip_unreadable), folder
     )

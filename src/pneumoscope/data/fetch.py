@@ -26,7 +26,7 @@ from PIL import Image
 
 from pneumoscope.data.archive import unpack
 from pneumoscope.data.download import Progress, download
-from pneumoscope.data.scan import FilmFolder, scan_folder
+from pneumoscope.data.scan import DEFAULT_DATA, FilmFolder, scan_folder
 from pneumoscope.errors import DataError, FetchError, LayoutError, UsageError
 from pneumoscope.files import make_folder, storage_error
 from pneumoscope.labels import Label
@@ -34,8 +34,6 @@ from pneumoscope.labels import Label
 SourceName = Literal["auto", "kaggle", "mendeley", "pneumoniamnist"]
 StepProgress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and how much there is (or None)."""
-
-DEFAULT_TARGET = Path("Data/chest_xray")
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ _MNIST_PREFIX = "pneumoniamnist_"
 
 
 def fetch_dataset(
-    target: Path = DEFAULT_TARGET,
+    target: Path = DEFAULT_DATA,
     *,
     source: SourceName = "auto",
     sources: Mapping[str, Source] = SOURCES,

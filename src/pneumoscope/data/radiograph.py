@@ -169,6 +169,8 @@ def _decode_image(content: bytes, kind: str) -> Radiograph:
     white_is_zero = image.mode.startswith("I;16") and _tiff_tag(image, "photometric") == 0
     bits = _declared_bits(image)
     notes: list[str] = []
+    if image.info.get("comment") == b"PHANTOM":
+        notes.append("PHANTOM: drawn by a program, not a film of a patient")
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)

@@ -16,6 +16,9 @@ from pneumoscope.data.patients import patient_group, patient_key
 from pneumoscope.errors import LayoutError
 from pneumoscope.labels import CLASS_NAMES, Label
 
+DEFAULT_DATA = Path("Data/chest_xray")
+"""Where the films are looked for, and fetched to, where no folder is named."""
+
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm"})
 """Extensions of films, in lower case."""
 

@@ -207,14 +207,27 @@ def check_split(folder: FilmFolder, split: Split, path: Path) -> None:
         )
     if len(rows) != len(split.rows):
         raise SplitError(f"{path} names a film twice; remove it to make a new split")
+    sides: dict[str, set[str]] = defaultdict(set)
     for film in folder.films:
         row = rows[film.path]
+        sides[film.patient_id].add(row.split)
+        if row.patient_id != film.patient_id:
+            raise SplitError(
+                f"{path} says {film.path} shows {row.patient_id}; expected {film.patient_id}; "
+                "remove it to make a new split"
+            )
         if row.label != film.label or row.split not in _ALLOWED[film.folder]:
             raise SplitError(
                 f"{path} puts {film.path} into {row.split} as {row.label.name}; expected "
                 f"{' or '.join(_ALLOWED[film.folder])} and {film.label.name}; "
                 "remove it to make a new split"
             )
+    torn = sorted(patient for patient, parts in sides.items() if {"train", "val"} <= parts)
+    if split.kind == "patient" and torn:
+        raise SplitError(
+            f"{path} is of kind patient, but {torn[0]} is in both train and val; remove it to make "
+            "a new split"
+        )
 
 
 def _name_some(paths: Sequence[str], what: str) -> str:

@@ -105,7 +105,7 @@ class ModelResult:
         manifest = bundle.manifest
         try:
             return cls(
-                name=bundle.name,
+                name=manifest.get("title") or bundle.name,
                 recipe=bundle.name,
                 model=manifest["model"],
                 model_id=bundle.model_id,

@@ -28,8 +28,8 @@ def score_pixels(
 ) -> np.ndarray:
     """Returns logits (N, K) float64 for grey ``pixels`` (N, S, S) uint8.
 
-    The network is put into eval mode and left so. Arithmetic is float32 whatever training
-    used, so that scores agree between machines.
+    The network is put into eval mode and left so. Arithmetic is plain float32 whatever training
+    used (no autocast, no TF32), so that scores agree between machines.
 
     Args:
         network: takes (B, C, S, S); its ``in_chans`` says C.
@@ -41,7 +41,12 @@ def score_pixels(
     network.eval()
     in_chans = int(network.in_chans)  # type: ignore[arg-type]
     batches = []
-    with torch.inference_mode():
+    kind = torch.device(device).type
+    with (
+        torch.inference_mode(),
+        torch.autocast(kind, enabled=False),
+        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+    ):
         for start in range(0, len(pixels), batch_size):
             batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(device)
             batches.append(network(network_input(batch, in_chans)).float().cpu().numpy())

@@ -12,7 +12,9 @@ _NOT_FILMS = frozenset({"DICOMDIR", "Thumbs.db"})
 _NOT_FOLDERS = frozenset({"__MACOSX"})
 
 
-def list_films(paths: Iterable[str], stdin: Iterable[bytes], *, recursive: bool) -> list[str]:
+def list_films(
+    paths: Iterable[str], stdin: Iterable[bytes] | None, *, recursive: bool
+) -> list[str]:
     """Returns the files to screen, in the order named; those of a folder sorted by path.
 
     A file that is named is always in the list, whatever and wherever it is. Of a folder's
@@ -25,7 +27,7 @@ def list_films(paths: Iterable[str], stdin: Iterable[bytes], *, recursive: bool)
     """
     films: list[str] = []
     for path in paths:
-        named = _lines(stdin) if path == "-" else [path]
+        named = _lines(stdin or ()) if path == "-" else [path]
         for name in named:
             films += sorted(_films_in(name, recursive)) if Path(name).is_dir() else [name]
     return films

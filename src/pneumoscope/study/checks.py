@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from pneumoscope.bundle import open_bundle, shipped_bundles
-from pneumoscope.data.cache import default_cache_dir
-from pneumoscope.data.scan import scan_folder
+from pneumoscope.data.scan import DEFAULT_DATA, scan_folder
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.files import make_folder
-from pneumoscope.study.study import DEFAULT_DATA
 
 _MIN_FREE_BYTES = 2 * 2**30  # a full study with its checkpoints and caches takes about 1 GiB
 
@@ -31,7 +29,7 @@ class Check:
 
 
 def run_checks() -> list[Check]:
-    """Returns every finding; none of the checks changes anything or uses the network."""
+    """Returns every finding; none of the checks uses the network."""
     checks: tuple[Callable[[], Check], ...] = (
         _python,
         _device,
@@ -44,7 +42,16 @@ def run_checks() -> list[Check]:
         _tensorboard,
         _network,
     )
-    return [check() for check in checks]
+    return [_guarded(check) for check in checks]
+
+
+def _guarded(check: Callable[[], Check]) -> Check:
+    """Returns the finding of ``check``, also where a package it needs is not there."""
+    try:
+        return check()
+    except ImportError as error:
+        what = check.__name__.removeprefix("_")
+        return Check("missing", what, str(error), "install pneumoscope again")
 
 
 def _python() -> Check:
@@ -103,6 +110,8 @@ def _bundles() -> Check:
 
 
 def _cache() -> Check:
+    from pneumoscope.data.cache import default_cache_dir
+
     folder = default_cache_dir()
     try:
         make_folder(folder)

@@ -16,7 +16,8 @@ from pneumoscope.data.phantom import is_phantom
 from pneumoscope.data.radiograph import read_radiograph
 from pneumoscope.data.scan import Film, FilmFolder, scan_folder
 from pneumoscope.data.split import Split, SplitRow, open_split
-from pneumoscope.errors import RadiographError
+from pneumoscope.errors import RadiographError, SplitError
+from pneumoscope.labels import Label
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def open_films(
 
     Raises:
         LayoutError: the folder is laid out otherwise.
-        SplitError: the split cannot be made or no longer fits.
+        SplitError: the split cannot be made, no longer fits, or leaves a part without a class.
     """
     folder = scan_folder(root)
     split = open_split(
@@ -90,7 +91,16 @@ def open_films(
         seed=config.split_seed,
     )
     unreadable = _find_unreadable(folder, console) if skip_unreadable else frozenset()
-    return SplitFilms(folder.root, split, is_phantom(folder.root), unreadable)
+    films = SplitFilms(folder.root, split, is_phantom(folder.root), unreadable)
+    for part in ("train", "val", "test"):
+        labels = films.labels(part)
+        for label in Label:
+            if label not in labels:
+                raise SplitError(
+                    f"{part} holds no readable film with {label.name}; training and testing need "
+                    "both classes; add films"
+                )
+    return films
 
 
 def _find_unreadable(folder: FilmFolder, console: Console) -> frozenset[str]:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from pneumoscope.bundle import Bundle, open_bundle, seal_bundle
-from pneumoscope.config import Recipe
+from pneumoscope.config import Recipe, parse_recipe
 from pneumoscope.data.preprocessing import PREPROCESSING_VERSION
-from pneumoscope.errors import RunFolderError
+from pneumoscope.errors import ConfigError, RunFolderError
 from pneumoscope.evaluation.figure_style import to_png
 from pneumoscope.evaluation.figures import draw_training_curves
 from pneumoscope.evaluation.metrics import bundle_metrics
@@ -94,7 +94,7 @@ def run(recipe: Recipe, source: Source, folder: Path, console: Console) -> Bundl
 def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: Group) -> Bundle:
     if group.is_main:
         _remove_half_written(folder)  # by a run that was killed
-        _claim(recipe, folder)
+        _check_claim(recipe, folder)
     barrier(group)
     split_path = source.split_path or folder / "split.csv"
 
@@ -114,9 +114,14 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         console.print(f"{recipe.name}: already finished in {folder}", markup=False, soft_wrap=True)
         return done
 
-    device = choose_device(recipe.training.device, recipe.training.precision, group.local_rank)
+    kind = recipe.training.device
+    if kind == "auto" and group.world_size > 1 and not torch.cuda.is_available():
+        kind = "cpu"  # gloo, which then connects the processes, knows no other device
+    device = choose_device(kind, recipe.training.precision, group.local_rank)
     console.print(f"{recipe.name}: {device.reason}", markup=False, soft_wrap=True)
     teacher = _teacher(recipe, folder)
+    if group.is_main:
+        write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
     with _recorder(recipe, folder, console, group) as recorder:
         fitted = Trainer(
             recipe,
@@ -148,11 +153,9 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             logits=[pair for part in logits for pair in part.tolist()],
         )
         _write_bundle(recipe, fitted, films, predictions, device, teacher, draft)
-        shutil.rmtree(folder / "bundle", ignore_errors=True)
-        draft.rename(folder / "bundle")
-        bundle = open_bundle(folder / "bundle")
-        curves = draw_training_curves([ModelResult.from_bundle(bundle)])
+        curves = draw_training_curves([ModelResult.from_bundle(open_bundle(draft))])
         write_bytes(folder / "curves.png", to_png(curves))
+        draft.rename(folder / "bundle")
         (folder / "state.pt").unlink(missing_ok=True)  # only an unfinished run needs it
     barrier(group)
     return open_bundle(folder / "bundle")
@@ -184,20 +187,19 @@ def _remove_half_written(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _claim(recipe: Recipe, folder: Path) -> None:
-    """Marks the folder as this recipe's, or refuses one that is another's."""
+def _check_claim(recipe: Recipe, folder: Path) -> None:
+    """Refuses a folder that holds the work of another recipe."""
     path = folder / "recipe.json"
-    if not path.exists():
-        write_json(path, recipe.model_dump(mode="json"))
+    has_work = (folder / "state.pt").exists() or (folder / "bundle").exists()
+    if not (has_work and path.exists()):
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunFolderError(f"{path} is not JSON; choose another run folder") from error
-    ours = recipe.model_dump(mode="json")
-    if found != ours:
-        theirs = found if isinstance(found, dict) else {}
-        differing = [key for key in ours if theirs.get(key) != ours[key]]
+        found = parse_recipe(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (ValueError, ConfigError) as error:
+        raise RunFolderError(f"{path} is no recipe; choose another run folder") from error
+    if found.sha256 != recipe.sha256:
+        ours, theirs = (one.model_dump(mode="json") for one in (recipe, found))
+        differing = [key for key in ours if theirs[key] != ours[key]]
         raise RunFolderError(
             f"{folder} holds a run of another recipe (it differs in {', '.join(differing)}); "
             "choose another folder, or remove this one"
@@ -275,6 +277,7 @@ def _write_bundle(
             "split_seed": films.split.seed,
             "split_sha256": films.split.sha256,
             **{f"num_{name}": len(films.rows(name)) for name in ("train", "val", "test")},
+            "unreadable": sorted(films.unreadable),
         },
         "teacher": teacher.model_id if teacher else None,
         "best_epoch": fitted.best_epoch,

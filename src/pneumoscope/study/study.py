@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from pneumoscope.config import Recipe, load_recipe
 from pneumoscope.data.phantom import write_phantoms
-from pneumoscope.data.scan import scan_folder
+from pneumoscope.data.scan import DEFAULT_DATA, scan_folder
 from pneumoscope.errors import UsageError
 from pneumoscope.evaluation.comparison import Comparison, compare
 from pneumoscope.evaluation.results import ModelResult
@@ -27,7 +28,6 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 """Shipped recipes by preset, in the order in which they are trained (teachers first)."""
 
-DEFAULT_DATA = Path("Data/chest_xray")
 PHANTOM_DATA = Path("Data/phantoms")
 
 
@@ -49,7 +49,12 @@ def find_data(data: Path | None, console: Console) -> Path:
         "say nothing about patients; `pneumoscope data fetch` gets the real films.",
         style="yellow",
     )
-    return write_phantoms(PHANTOM_DATA)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing phantoms", total=None)
+        return write_phantoms(
+            PHANTOM_DATA,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
 
 
 def load_recipes(names: Sequence[str], num_seeds: int, overrides: Sequence[str]) -> list[Recipe]:
@@ -67,6 +72,7 @@ def load_recipes(names: Sequence[str], num_seeds: int, overrides: Sequence[str])
     recipes = [load_recipe(name, overrides) for name in names]
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise UsageError("two recipes have the same name; give each its own")
+    recipes.sort(key=lambda recipe: bool(recipe.distillation.teacher))
     return [
         recipe.model_copy(
             update={

@@ -48,31 +48,24 @@ def process_group(device_kind: str = "auto") -> Iterator[Group]:
         yield Group()
         return
     use_cuda = device_kind in ("auto", "cuda") and torch.cuda.is_available()
-    local_rank = int(os.environ["LOCAL_RANK"])
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if use_cuda:
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if use_cuda else "gloo")
     try:
         yield Group(dist.get_rank(), dist.get_world_size(), local_rank)
     finally:
-        # The wrapper's hooks must be gone before the group is, or gloo may abort at exit.
+        # The gradient wrapper must be collected before the group goes, or gloo may abort at exit.
         gc.collect()
         dist.destroy_process_group()
 
 
-@contextmanager
-def parallel(network: nn.Module, group: Group, device: Device) -> Iterator[nn.Module]:
-    """Yields ``network`` wrapped so that gradients are averaged over the processes."""
+def parallel(network: nn.Module, group: Group, device: Device) -> nn.Module:
+    """Returns ``network``, wrapped where gradients must be averaged over processes."""
     if group.world_size == 1:
-        yield network
-        return
+        return network
     ids = [device.device.index] if device.device.type == "cuda" else None
-    wrapped = DistributedDataParallel(network, device_ids=ids)
-    try:
-        yield wrapped
-    finally:
-        del wrapped
-        gc.collect()
+    return DistributedDataParallel(network, device_ids=ids)
 
 
 def barrier(group: Group) -> None:
@@ -96,6 +89,16 @@ def sum_over(group: Group, value: torch.Tensor) -> float:
     if group.world_size > 1:
         dist.all_reduce(value)
     return float(value)
+
+
+def share_state(network: nn.Module, group: Group) -> None:
+    """Gives every process the main one's weights and buffers.
+
+    Gradients are shared at every step, but BatchNorm's running statistics are not.
+    """
+    if group.world_size > 1:
+        for value in network.state_dict().values():
+            dist.broadcast(value, src=0)
 
 
 def score_together(

@@ -31,6 +31,7 @@ from pneumoscope.training.distributed import (
     from_main,
     parallel,
     score_together,
+    share_state,
     sum_over,
 )
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
@@ -158,22 +159,21 @@ class Trainer:
         """Returns the best network after training to the end, or until patience is lost.
 
         Raises:
-            NonFiniteLossError: the loss is not finite; the weights of the last checkpoint stay.
+            NonFiniteLossError: loss or gradient is not finite; the last checkpoint stays.
             StorageError: the state cannot be saved.
         """
         self._started = time.monotonic() - self.elapsed_s
         self._saved = time.monotonic()
         self.recorder.start(self.step, self.num_steps)
-        with parallel(self.objective, self.group, self.device) as objective:
-            for epoch, index in self._batches():
-                self._train_step(objective, epoch, index)
-                if self._is_validation_due(epoch):
-                    self._validate(epoch)
-                    self._save()
-                    if self._is_patience_lost():
-                        break
-                elif self._is_checkpoint_due():
-                    self._save()
+        objective = parallel(self.objective, self.group, self.device)
+        for epoch, index in self._batches():
+            self._train_step(objective, epoch, index)
+            if self._is_validation_due(epoch):
+                self._validate(epoch)
+                self._save()
+            elif self._is_checkpoint_due():
+                self._save()
+        share_state(self.average.network, self.group)
         network = self.average.network
         if self.best["weights"] is not None:
             network.load_state_dict(self.best["weights"])
@@ -202,10 +202,7 @@ class Trainer:
             loss = objective(x, labels, all_labels)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
-            raise NonFiniteLossError(
-                f"the loss of step {self.step + 1} (epoch {epoch}) is {global_loss}; the last "
-                "checkpoint is untouched; lower training.lr or raise training.warmup_epochs"
-            )
+            raise self._not_finite("loss", global_loss, epoch)
         lr = self._set_lr()
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
@@ -213,6 +210,8 @@ class Trainer:
         grad_norm = nn.utils.clip_grad_norm_(
             self.objective.parameters(), self.config.clip_grad_norm
         )
+        if not torch.isfinite(grad_norm):
+            raise self._not_finite("gradient", float(grad_norm), epoch)
         self.optimizer.step()
         self.step += 1
         self.average.update(self.network, self.step)
@@ -228,6 +227,12 @@ class Trainer:
                 "grad_norm": float(grad_norm),
                 "time_s": round(self.elapsed_s, 3),
             }
+        )
+
+    def _not_finite(self, what: str, value: float, epoch: int) -> NonFiniteLossError:
+        return NonFiniteLossError(
+            f"the {what} of step {self.step + 1} (epoch {epoch}) is {value}; the last checkpoint "
+            "is untouched; lower training.lr or raise training.warmup_epochs, in another run folder"
         )
 
     def _pixels(self, index: NDArray[np.int64]) -> Tensor:
@@ -253,8 +258,10 @@ class Trainer:
 
     def _validate(self, epoch: int) -> None:
         """Scores the validation films with the averaged weights and keeps the best, by copy."""
-        with self.device.autocast:
-            logits = score_together(self.average.network, self.val.pixels, self.device, self.group)
+        share_state(self.average.network, self.group)
+        logits = score_together(self.average.network, self.val.pixels, self.device, self.group)
+        if not np.isfinite(logits).all():
+            raise self._not_finite("validation score", float("nan"), epoch)
         margin = logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL]
         auroc = float(roc_auc_score(self.val.labels, margin))
         val_loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.val.labels))
