@@ -205,6 +205,7 @@ class Recipe(Section):
             exclude={"title": True, "training": {"tensorboard", "checkpoint_every_s"}},
             exclude_defaults=True,
         )
+        content = {key: value for key, value in content.items() if value != {}}
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
