@@ -110,7 +110,9 @@ class TestRefused:
     def test_a_hash_that_was_changed(self, folder: Path) -> None:
         hashes = open_bundle(folder).manifest["files"]
         edit_manifest(folder, files={**hashes, "metrics.json": "0" * 64})
-        assert refusal(folder).startswith(f"{folder / 'manifest.json'} was changed after the bundle")
+        assert refusal(folder).startswith(
+            f"{folder / 'manifest.json'} was changed after the bundle"
+        )
 
     def test_no_manifest(self, folder: Path) -> None:
         (folder / "manifest.json").unlink()

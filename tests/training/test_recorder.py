@@ -2,9 +2,12 @@
 
 import io
 import json
+import sys
 
+import pytest
 from rich.console import Console
 
+from pneumoscope.errors import ConfigError
 from pneumoscope.training.recorder import RunRecorder, keep_until
 
 STEP = {"epoch": 1, "loss": 0.5, "lr": 0.1, "grad_norm": 1.0, "time_s": 0.1}
@@ -49,3 +52,26 @@ def test_half_a_line_is_removed(tmp_path):
     path.write_text('{"step": 1}\n{"step": 2}')
     keep_until(path, 5)
     assert path.read_text() == '{"step": 1}\n'
+
+
+def test_tensorboard_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"pip install 'pneumoscope\[tensorboard\]'"):
+        RunRecorder(tmp_path, "demo", tensorboard=True, console=Console(file=io.StringIO()))
+
+
+def test_tensorboard_gets_every_step_once(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, last in ((1, 6), (4, 7)):  # killed after a checkpoint at 3, and started again
+        with RunRecorder(
+            tmp_path, "demo", tensorboard=True, console=Console(file=io.StringIO())
+        ) as recorder:
+            recorder.start(first - 1, 10)
+            for step in range(first, last + 1):
+                recorder.step({"step": step, **STEP})
+            recorder.epoch({"step": last, **ROW})
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6, 7]
+    assert events.Scalars("val/auroc")[-1].value == pytest.approx(0.9)

@@ -22,7 +22,7 @@ from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.objective import Distilled, Supervised
-from pneumoscope.training.recorder import SilentRecorder
+from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -41,7 +41,7 @@ def films(num_films: int, seed: int) -> LabelledFilms:
 TRAIN, VAL = films(48, 0), films(40, 1)
 
 
-class Recorder(SilentRecorder):
+class Notes(Recorder):
     """Keeps everything, and lets a test look on."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ def make(
     chosen: Recipe,
     *,
     group: Group | None = None,
-    recorder: Recorder | None = None,
+    recorder: Notes | None = None,
     teacher: Bundle | None = None,
     split_sha256: str = SPLIT,
 ) -> Trainer:
@@ -119,7 +119,7 @@ def make(
         split_sha256=split_sha256,
         device=CPU,
         group=group or Group(),
-        recorder=recorder or Recorder(),
+        recorder=recorder or Notes(),
         teacher=teacher,
     )
 
@@ -176,7 +176,7 @@ class TestLearning:
 class TestKeeping:
     def test_the_best_weights_are_a_copy(self, tmp_path: Path, scripted: list[float]) -> None:
         scripted[:] = [0.6, 0.9, 0.7, 0.9, 0.5]
-        recorder = Recorder()
+        recorder = Notes()
         trainer = make(tmp_path, recipe(epochs=5), recorder=recorder)
         by_epoch: list[dict[str, Tensor]] = []
         recorder.on_epoch = lambda: by_epoch.append(state_of(trainer.average.network))
@@ -186,7 +186,7 @@ class TestKeeping:
         assert not any(same(by_epoch[1], by_epoch[epoch]) for epoch in (0, 2, 3, 4))
 
     def test_validation_scores_the_average(self, tmp_path: Path) -> None:
-        recorder = Recorder()
+        recorder = Notes()
         trainer = make(tmp_path, recipe(epochs=2, ema_decay=0.9, lr=0.05), recorder=recorder)
         losses: list[list[float]] = []
 
@@ -223,7 +223,7 @@ class TestStopping:
         assert same(again.network.state_dict(), fitted.network.state_dict())
 
     def test_after_max_steps_with_a_validation(self, tmp_path: Path) -> None:
-        recorder = Recorder()
+        recorder = Notes()
         fitted = make(tmp_path, recipe(epochs=9, max_steps=6), recorder=recorder).fit()
         assert [row["step"] for row in recorder.steps] == [1, 2, 3, 4, 5, 6]
         assert [(row["step"], row["epoch"]) for row in recorder.epochs] == [(4, 1), (6, 2)]
@@ -235,7 +235,7 @@ class TestStopping:
         assert [row["epoch"] for row in fitted.history] == [2, 4, 5]
 
     def test_the_training_loss_is_the_mean_since_the_last_validation(self, tmp_path: Path) -> None:
-        recorder = Recorder()
+        recorder = Notes()
         fitted = make(tmp_path, recipe(epochs=4, eval_every=2), recorder=recorder).fit()
         losses = [row["loss"] for row in recorder.steps]
         assert len(losses) == 16
@@ -244,18 +244,25 @@ class TestStopping:
 
 
 @pytest.mark.usefixtures("linear")
-class TestNonFiniteLoss:
-    @pytest.mark.parametrize(("value", "text"), [(torch.nan, "nan"), (torch.inf, "inf")])
+class TestNonFinite:
+    @pytest.mark.parametrize(
+        ("what", "value"), [("loss", torch.nan), ("loss", torch.inf), ("gradient", torch.nan)]
+    )
     def test_it_stops_before_the_step(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, text: str
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, value: float
     ) -> None:
-        recorder = Recorder()
+        recorder = Notes()
         trainer = make(tmp_path, recipe(checkpoint_every_s=0.0), recorder=recorder)
         right = Supervised.label_loss
 
         def wrong(self: Supervised, *arguments: Tensor) -> Tensor:
             loss = right(self, *arguments)
-            return loss * value if len(recorder.steps) == 5 else loss
+            if len(recorder.steps) < 5:
+                return loss
+            if what == "loss":
+                return loss * value
+            loss.register_hook(lambda gradient: gradient * value)
+            return loss
 
         monkeypatch.setattr(Supervised, "label_loss", wrong)
         after: list[dict[str, Tensor]] = []
@@ -263,8 +270,8 @@ class TestNonFiniteLoss:
         with pytest.raises(NonFiniteLossError) as caught:
             trainer.fit()
         assert str(caught.value) == (
-            f"the loss of step 6 (epoch 2) is {text}; the last checkpoint is untouched; "
-            "lower training.lr or raise training.warmup_epochs"
+            f"the {what} of step 6 (epoch 2) is {value}; the last checkpoint is untouched; lower "
+            "training.lr or raise training.warmup_epochs, in another run folder"
         )
         assert len(after) == 5
         assert same(trainer.network.state_dict(), after[-1])
@@ -274,6 +281,19 @@ class TestNonFiniteLoss:
         assert resumed.step == 5
         assert same(resumed.network.state_dict(), after[-1])
 
+    def test_scores_that_are_no_numbers_stop_it_too(self, tmp_path: Path) -> None:
+        recorder = Notes()
+        trainer = make(tmp_path, recipe(), recorder=recorder)
+
+        def spoil() -> None:
+            if len(recorder.steps) == trainer.steps_per_epoch:
+                trainer.average.network.state_dict()["head.bias"].fill_(torch.nan)
+
+        recorder.on_step = spoil
+        with pytest.raises(NonFiniteLossError, match=r"^the validation score .*epoch 1\) is nan; "):
+            trainer.fit()
+        assert not (tmp_path / "state.pt").exists()
+
 
 @pytest.mark.usefixtures("linear")
 class TestGoingOn:
@@ -281,7 +301,7 @@ class TestGoingOn:
     def test_a_stopped_run_ends_like_one_that_was_not(self, tmp_path: Path, stop_at: int) -> None:
         chosen = recipe(epochs=3, ema_decay=0.9, checkpoint_every_s=0.0)
         straight = make(tmp_path / "straight", chosen).fit()
-        recorder = Recorder()
+        recorder = Notes()
         trainer = make(tmp_path / "stopped", chosen, recorder=recorder)
 
         def stop() -> None:
@@ -309,7 +329,7 @@ class TestGoingOn:
 @pytest.mark.usefixtures("linear")
 class TestBatches:
     def test_fewer_films_than_a_batch(self, tmp_path: Path) -> None:
-        recorder = Recorder()
+        recorder = Notes()
         make(tmp_path, recipe(epochs=2, batch_size=1000), recorder=recorder).fit()
         assert [(row["step"], row["epoch"]) for row in recorder.steps] == [(1, 1), (2, 2)]
 

@@ -48,10 +48,11 @@ def fetch(
     source: Annotated[SourceOption, typer.Option(help="Where to look.")] = SourceOption.AUTO,
 ) -> None:
     """Download the 5,856 films of Kermany et al. (CC BY 4.0), verified and resumable."""
+    from pneumoscope.cli.consoles import on_stderr, on_stdout
     from pneumoscope.data.fetch import fetch_dataset
     from pneumoscope.data.scan import scan_folder
 
-    messages = _console(stderr=True)
+    messages = on_stderr()
     with _step_progress(messages) as report:
         place = fetch_dataset(
             target,
@@ -60,7 +61,7 @@ def fetch(
             on_notice=lambda line: messages.print(line, style="yellow", markup=False),
         )
     num_films = len(scan_folder(place).films)
-    _console().print(f"{num_films:,} films in {place}", markup=False, soft_wrap=True)
+    on_stdout().print(f"{num_films:,} films in {place}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -79,6 +80,7 @@ def audit(
     """
     from rich.progress import track
 
+    from pneumoscope.cli.consoles import on_stderr, on_stdout
     from pneumoscope.data.audit import audit_folder
     from pneumoscope.data.scan import scan_folder
     from pneumoscope.data.split import check_split, read_split
@@ -89,9 +91,9 @@ def audit(
     if split is not None:
         chosen = read_split(split)
         check_split(films, chosen, split)
-    show = partial(track, description="reading films", console=_console(stderr=True))
+    show = partial(track, description="reading films", console=on_stderr())
     found = audit_folder(films, chosen, track=show)
-    _print_audit(_console(), found)
+    _print_audit(on_stdout(), found)
     if json is not None:
         write_json(json, found.to_dict())
     if found.has_problems:
@@ -111,16 +113,17 @@ def split(
     ] = 0.2,
 ) -> None:
     """Divide train into train and val, once; a split that is there is checked and kept."""
+    from pneumoscope.cli.consoles import on_stderr, on_stdout
     from pneumoscope.data.scan import scan_folder
     from pneumoscope.data.split import open_split
 
     films = scan_folder(folder)
     was_there = out.exists()
-    with _console(stderr=True).status(f"reading {len(films.films):,} films"):
+    with on_stderr().status(f"reading {len(films.films):,} films"):
         made = open_split(films, out, kind.value, val_fraction=val_fraction, seed=seed)
-    _print_split(_console(), made)
+    _print_split(on_stdout(), made)
     state = "was there and fits the films" if was_there else "is written"
-    _console().print(f"{out} {state} (sha256 {made.sha256})", markup=False, soft_wrap=True)
+    on_stdout().print(f"{out} {state} (sha256 {made.sha256})", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -129,19 +132,14 @@ def phantoms(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other phantoms.")] = 0,
 ) -> None:
     """Draw a small data set of PHANTOMS, films of no patient, for trying things out."""
+    from pneumoscope.cli.consoles import on_stderr, on_stdout
     from pneumoscope.data.phantom import write_phantoms
     from pneumoscope.data.scan import scan_folder
 
-    with _step_progress(_console(stderr=True)) as report:
+    with _step_progress(on_stderr()) as report:
         place = write_phantoms(target, seed=seed, on_progress=partial(report, "drawing phantoms"))
     num_films = len(scan_folder(place).films)
-    _console().print(f"{num_films:,} PHANTOM films in {place}", markup=False, soft_wrap=True)
-
-
-def _console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
+    on_stdout().print(f"{num_films:,} PHANTOM films in {place}", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,7 +59,8 @@ class RunRecorder(Recorder):
         self._name = name
         self._stream: Any = None
         self._task: Any = None
-        self._writer = _tensorboard_writer(folder) if tensorboard else None
+        self._open_writer = _tensorboard(folder) if tensorboard else None
+        self._writer: Any = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -75,6 +78,8 @@ class RunRecorder(Recorder):
             self._stream = self._log_path.open("a", encoding="utf-8")
         except OSError as error:
             raise storage_error(self._log_path, error) from error
+        if self._open_writer:
+            self._writer = self._open_writer(purge_step=step + 1)
         self._progress.start()
         self._task = self._progress.add_task(self._name, total=num_steps, completed=step, status="")
 
@@ -98,7 +103,7 @@ class RunRecorder(Recorder):
         )
         if self._writer:
             for key in ("val_loss", "val_auroc"):
-                self._writer.add_scalar(key.replace("_", "/"), record[key], record["epoch"])
+                self._writer.add_scalar(key.replace("_", "/"), record[key], record["step"])
 
     def close(self) -> None:
         """Closes log and display."""
@@ -132,7 +137,8 @@ def keep_until(path: Path, step: int) -> None:
         os.ftruncate(stream.fileno(), end)
 
 
-def _tensorboard_writer(folder: Path) -> Any:
+def _tensorboard(folder: Path) -> Callable[..., Any]:
+    """Returns what opens TensorBoard's writer in ``folder``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -140,4 +146,4 @@ def _tensorboard_writer(folder: Path) -> Any:
             "training.tensorboard = true, but TensorBoard is not installed; "
             "pip install 'pneumoscope[tensorboard]'"
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return partial(SummaryWriter, str(folder / "tensorboard"))
