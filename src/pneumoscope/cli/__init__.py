@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=arguments, prog_name="pneumoscope")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except PneumoscopeError as error:
+    except (PneumoscopeError, OSError) as error:  # the system's words name the file
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError | ConfigError) else 1
     return 0

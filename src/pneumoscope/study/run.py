@@ -207,7 +207,7 @@ def _check_claim(recipe: Recipe, folder: Path) -> None:
 
 
 def _finished(folder: Path, recipe: Recipe, films: SplitFilms) -> Bundle | None:
-    if not (folder / "bundle" / "manifest.json").is_file():
+    if not (folder / "bundle").exists():
         return None
     bundle = open_bundle(folder / "bundle")
     found = (bundle.manifest["recipe_sha256"], bundle.manifest["data"]["split_sha256"])

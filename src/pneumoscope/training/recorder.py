@@ -99,7 +99,8 @@ class RunRecorder(Recorder):
             f"{self._name}: epoch {record['epoch']}  train loss {record['train_loss']:.4f}  "
             f"val loss {record['val_loss']:.4f}  val AUROC {record['val_auroc']:.4f}  "
             f"{record['time_s'] / 60:.1f} min",
-            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
         if self._writer:
             for key in ("val_loss", "val_auroc"):
