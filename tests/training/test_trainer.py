@@ -132,12 +132,13 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[key], two[key]) for key in one)
 
 
-class TestLearning:
-    @pytest.fixture(scope="class")
-    def trained(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Fitted]:
-        trainer = make(tmp_path_factory.mktemp("run"), recipe(epochs=6, ema_decay=0.6))
-        return trainer, trainer.fit()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Fitted]:
+    trainer = make(tmp_path_factory.mktemp("run"), recipe(epochs=6, ema_decay=0.6))
+    return trainer, trainer.fit()
 
+
+class TestLearning:
     def test_the_loss_falls_and_the_films_are_told_apart(
         self, trained: tuple[Trainer, Fitted]
     ) -> None:

@@ -148,18 +148,18 @@ def _check_same_test_set(first: ModelResult, other: ModelResult) -> None:
 def _with_distinct_names(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
     named = []
     for index, result in enumerate(results):
-        same = [other for other in results if other.recipe == result.recipe]
+        same = [other for other in results if other.name == result.name]
         seeds = {other.seed for other in same}
         splits_and_seeds = {(other.split_kind, other.seed) for other in same}
         if len(same) == 1:
-            name = result.recipe
+            name = result.name
         elif len(seeds) == len(same):
-            name = f"{result.recipe} (seed {result.seed})"
+            name = f"{result.name} (seed {result.seed})"
         elif len(splits_and_seeds) == len(same):
-            name = f"{result.recipe} ({result.split_kind}, seed {result.seed})"
+            name = f"{result.name} ({result.split_kind}, seed {result.seed})"
         else:
-            number = 1 + sum(other.recipe == result.recipe for other in results[:index])
-            name = f"{result.recipe} (#{number})"
+            number = 1 + sum(other.name == result.name for other in results[:index])
+            name = f"{result.name} (#{number})"
         named.append(replace(result, name=name))
     return tuple(named)
 
