@@ -68,8 +68,10 @@ class TestAtomic:
             temporary.write_bytes(b"new")
             assert temporary.parent == tmp_path  # another disk could not be renamed from
             assert path.read_bytes() == b"old"
+            number = temporary.stat().st_ino
         assert at_fsync == [b"old"]
         assert path.read_bytes() == b"new"
+        assert path.stat().st_ino == number  # renamed, not copied
 
     @pytest.mark.parametrize("failure", [KeyError, KeyboardInterrupt])
     def test_a_writer_that_fails_leaves_what_was_there(

@@ -3,12 +3,13 @@
 import multiprocessing
 import resource
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from pneumoscope.data import cache as module
@@ -160,6 +161,22 @@ def test_what_a_killed_process_left_is_removed(
     open_cache(films, rows, 32, folder)
     assert not mine.exists()
     assert others.exists()
+
+
+def test_who_comes_second_waits(
+    films: Path, rows: list[SplitRow], folder: Path, decoded: list[str]
+) -> None:
+    expected = np.array(open_cache(films, rows, 32, folder))
+    (path,) = caches(folder)
+    path.unlink()
+    decoded.clear()
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(path.with_suffix(".lock")):  # as the first one holds it while it builds
+            second = pool.submit(open_cache, films, rows, 32, folder)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.3)
+            assert decoded == []
+        np.testing.assert_array_equal(second.result(timeout=60), expected)
 
 
 def test_two_processes_at_once_share_one_cache(

@@ -221,15 +221,10 @@ class TestBundle:
 def test_two_runs_into_one_folder_at_once(
     program: Program, recipes: Path, phantoms: Path, out: Path
 ) -> None:
-    arguments = [
-        "train",
-        str(recipes / "tiny_cnn.toml"),
-        "--data",
-        str(phantoms),
-        "--out",
-        str(out),
-    ]
-    command = [sys.executable, "-m", "pneumoscope", *arguments, "--set", "training.epochs=100000"]
+    recipe = recipes / "tiny_cnn.toml"
+    arguments = ["train", str(recipe), "--data", str(phantoms), "--out", str(out)]
+    endless = ["--set", "training.epochs=100000", "--set", "training.patience=100000"]
+    command = [sys.executable, "-m", "pneumoscope", *arguments, *endless]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = out / "log.jsonl"
     try:
