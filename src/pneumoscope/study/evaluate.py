@@ -18,6 +18,7 @@ from pneumoscope.errors import EvaluationError, RadiographError
 from pneumoscope.evaluation.comparison import Comparison, compare
 from pneumoscope.evaluation.predictions import Predictions
 from pneumoscope.evaluation.results import ModelResult
+from pneumoscope.files import make_folder
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import score_pixels
 
@@ -45,6 +46,7 @@ def evaluate(
         EvaluationError: no film is left.
         StorageError: ``out`` cannot be written.
     """
+    make_folder(out)  # rather told now than after the scoring
     folder = scan_labelled(data)
     network = load_network(bundle)
     img_size = int(bundle.config["model"]["img_size"])

@@ -96,6 +96,8 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         _remove_half_written(folder)  # by a run that was killed
         _check_claim(recipe, folder)
     barrier(group)
+    with torch.device("meta"):  # a network that cannot be built is told before any decoding
+        build_model(**recipe.model.build_options(), num_classes=len(CLASS_NAMES))
     split_path = source.split_path or folder / "split.csv"
 
     def decode() -> tuple[SplitFilms, dict[str, NDArray[np.uint8]]]:

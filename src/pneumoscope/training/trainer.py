@@ -202,7 +202,7 @@ class Trainer:
             loss = objective(x, labels, all_labels)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
-            raise self._not_finite("loss", global_loss, epoch)
+            raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
         lr = self._set_lr()
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
@@ -211,7 +211,7 @@ class Trainer:
             self.objective.parameters(), self.config.clip_grad_norm
         )
         if not torch.isfinite(grad_norm):
-            raise self._not_finite("gradient", float(grad_norm), epoch)
+            raise self._not_finite("gradient of", self.step + 1, float(grad_norm), epoch)
         self.optimizer.step()
         self.step += 1
         self.average.update(self.network, self.step)
@@ -229,10 +229,11 @@ class Trainer:
             }
         )
 
-    def _not_finite(self, what: str, value: float, epoch: int) -> NonFiniteLossError:
+    @staticmethod
+    def _not_finite(what: str, step: int, value: float, epoch: int) -> NonFiniteLossError:
         return NonFiniteLossError(
-            f"the {what} of step {self.step + 1} (epoch {epoch}) is {value}; the last checkpoint "
-            "is untouched; lower training.lr or raise training.warmup_epochs, in another run folder"
+            f"the {what} step {step} (epoch {epoch}) is {value}; the last checkpoint is untouched; "
+            "lower training.lr or raise training.warmup_epochs, in another run folder"
         )
 
     def _pixels(self, index: NDArray[np.int64]) -> Tensor:
@@ -261,7 +262,7 @@ class Trainer:
         share_state(self.average.network, self.group)
         logits = score_together(self.average.network, self.val.pixels, self.device, self.group)
         if not np.isfinite(logits).all():
-            raise self._not_finite("validation score", float("nan"), epoch)
+            raise self._not_finite("validation score after", self.step, float("nan"), epoch)
         margin = logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL]
         auroc = float(roc_auc_score(self.val.labels, margin))
         val_loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.val.labels))
