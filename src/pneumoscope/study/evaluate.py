@@ -46,8 +46,8 @@ def evaluate(
         EvaluationError: no film is left.
         StorageError: ``out`` cannot be written.
     """
-    make_folder(out)  # rather told now than after the scoring
     folder = scan_labelled(data)
+    make_folder(out)  # rather told now than after the scoring
     network = load_network(bundle)
     img_size = int(bundle.config["model"]["img_size"])
     scored: list[Film] = []
