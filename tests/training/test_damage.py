@@ -3,6 +3,7 @@
 import io
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,16 +39,17 @@ def test_a_changed_bit_of_the_state_never_changes_the_training(tmp_path: Path) -
     assert len(complaints) > len(places) / 2
 
 
-@pytest.fixture
+@contextmanager
 def four_kilobytes() -> Iterator[None]:
-    """No file of this process grows beyond 4096 bytes."""
+    """No file of this process grows beyond 4096 bytes; not even pytest's own output."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.usefixtures("four_kilobytes")
 def test_a_log_that_cannot_grow_is_one_line_and_closing_adds_nothing(tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
     recorder = RunRecorder(tmp_path, "demo", tensorboard=False, console=console)
@@ -58,7 +60,7 @@ def test_a_log_that_cannot_grow_is_one_line_and_closing_adds_nothing(tmp_path: P
             for step in range(1, 1000):
                 recorder.step({"step": step, **STEP})
 
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(StorageError) as caught, four_kilobytes():
         train()
     assert str(caught.value) == (
         f"cannot write {tmp_path / 'log.jsonl'}: File too large; choose another folder"
