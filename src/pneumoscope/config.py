@@ -44,6 +44,9 @@ class ModelConfig(Section):
     patch_drop_rate: Fraction | None = Field(
         None, description="share of patches left out of each training image (ViT only)"
     )
+    standardize: bool | None = Field(
+        None, description="give every film one mean and one contrast (ViT only; the CNN does)"
+    )
 
     def build_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` for training."""
@@ -51,7 +54,8 @@ class ModelConfig(Section):
 
     def inference_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
-        return self.model_dump(include={"name", "img_size", "in_chans"})
+        kept = {"name", "img_size", "in_chans", "standardize"}
+        return self.model_dump(include=kept, exclude_none=True)
 
 
 class DataConfig(Section):
@@ -83,6 +87,11 @@ class AugmentationConfig(Section):
     shear_deg: Annotated[float, Field(ge=0.0, lt=90.0)] = Field(
         0.0, description="largest shear either way, degrees"
     )
+    crop_min: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0,
+        description="smallest share of the film's area that a random crop shows, enlarged, its "
+        "sides in a ratio of 3:4 to 4:3",
+    )
     brightness: Fraction = Field(0.0, description="largest relative change of brightness")
     contrast: Fraction = Field(0.0, description="largest relative change of contrast")
     gamma: Fraction = Field(0.0, description="largest relative change of gamma")
@@ -100,12 +109,17 @@ class AugmentationConfig(Section):
 class TrainingConfig(Section):
     """How the network is fitted."""
 
-    epochs: Positive = Field(20, description="passes over the training films")
+    epochs: Annotated[int, Field(ge=0)] = Field(
+        20, description="passes over the training films; 0 stops at the linear probe"
+    )
     batch_size: Positive = Field(64, description="films an optimizer step, over all processes")
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = Field(3e-4, description="peak learning rate")
     min_lr_ratio: Fraction = Field(0.01, description="last learning rate over the peak")
     warmup_epochs: Annotated[float, Field(ge=0.0)] = Field(
         1.0, description="epochs of linear warm-up"
+    )
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="factor on the learning rate from each block to the one below (ViT only)"
     )
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
         0.05, description="AdamW's decoupled weight decay"
@@ -134,6 +148,19 @@ class TrainingConfig(Section):
         60.0, description="seconds between checkpoints; one is also written at every validation"
     )
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
+
+
+class PretrainedConfig(Section):
+    """A checkpoint in Google's layout that a ViT starts from, and how its new head begins."""
+
+    weights: str = Field(
+        "", description="a .npz, or its name in weights/ or notebooks/weights/; empty: none"
+    )
+    probe_views: Annotated[int, Field(ge=0, le=100)] = Field(
+        1,
+        description="augmented views of each training film to whose features the head is fitted "
+        "before all layers train; 0: a random head",
+    )
 
 
 class DistillationConfig(Section):
@@ -180,6 +207,7 @@ class Recipe(Section):
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     augmentation: AugmentationConfig = Field(default_factory=lambda: AugmentationConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    pretrained: PretrainedConfig = Field(default_factory=lambda: PretrainedConfig())
     distillation: DistillationConfig = Field(default_factory=lambda: DistillationConfig())
     operating_point: OperatingPointConfig = Field(default_factory=lambda: OperatingPointConfig())
     bundle: BundleConfig = Field(default_factory=lambda: BundleConfig())
@@ -187,11 +215,23 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _options_fit_the_model(self) -> "Recipe":
         is_vit = self.model.name.startswith("vit_")
-        for key in ("drop_path_rate", "patch_drop_rate"):
-            if getattr(self.model, key) is not None and not is_vit:
-                raise ValueError(f"model.{key} is for Vision Transformers, not {self.model.name}")
-        if self.distillation.teacher and not is_vit:
-            raise ValueError(f"distillation is for Vision Transformers, not {self.model.name}")
+        asked = {
+            "model.drop_path_rate": self.model.drop_path_rate is not None,
+            "model.patch_drop_rate": self.model.patch_drop_rate is not None,
+            "model.standardize": self.model.standardize is not None,
+            "training.layer_decay": self.training.layer_decay != 1.0,
+            "pretrained": bool(self.pretrained.weights),
+            "distillation": bool(self.distillation.teacher),
+        }
+        for key, is_asked in asked.items():
+            if is_asked and not is_vit:
+                raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
+        has_probe = self.pretrained.weights and self.pretrained.probe_views
+        if self.training.epochs == 0 and not has_probe:
+            raise ValueError(
+                "training.epochs = 0 leaves the linear probe alone, so it needs "
+                "pretrained.weights and pretrained.probe_views >= 1"
+            )
         return self
 
     @property

@@ -18,7 +18,7 @@ ALL = AugmentationConfig(
 
 
 def augment(pixels: Tensor, seed: int = 0, **levers: Any) -> Tensor:
-    augmenter = Augmenter(AugmentationConfig(**levers))
+    augmenter = Augmenter(AugmentationConfig(**levers), SIDE)
     torch.manual_seed(seed)
     changed: Tensor = augmenter(pixels)
     return changed
@@ -184,7 +184,7 @@ def test_all_together_keep_shape_kind_and_input() -> None:
     pixels = random_films(5)
     before = pixels.clone()
     torch.manual_seed(0)
-    changed = Augmenter(ALL)(pixels)
+    changed = Augmenter(ALL, SIDE)(pixels)
     assert changed.shape == pixels.shape
     assert changed.dtype == torch.float32
     assert torch.isfinite(changed).all()
@@ -192,7 +192,7 @@ def test_all_together_keep_shape_kind_and_input() -> None:
 
 
 def test_the_same_seed_draws_the_same_and_each_film_its_own() -> None:
-    augmenter = Augmenter(ALL)
+    augmenter = Augmenter(ALL, SIDE)
     film = blobs(1, y=8, x=4, sigma=9).expand(8, -1, -1).contiguous()
     torch.manual_seed(5)
     first = augmenter(film)

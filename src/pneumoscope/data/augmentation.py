@@ -1,8 +1,8 @@
 """Random changes of a batch of films, drawn anew every step, on whatever device it lies.
 
-Intensity first, then geometry, then sharpness, noise and erasing. What comes into view beside a
-turned film is its mirror image: black corners would teach the network's normalisation a grey
-level that whole films do not have.
+Intensity first, then geometry (crop, then affine map), then sharpness, noise and erasing. What
+comes into view beside a turned film is its mirror image: black corners would teach the network's
+normalisation a grey level that whole films do not have.
 """
 
 import torch
@@ -41,8 +41,8 @@ class Augmenter(nn.Module):
     [0, 255] a little, since contrast is not clipped.
     """
 
-    def __init__(self, config: AugmentationConfig) -> None:
-        """Makes the list of changes that ``config`` asks for."""
+    def __init__(self, config: AugmentationConfig, img_size: int) -> None:
+        """Makes the list of changes that ``config`` asks for; ``img_size`` is S."""
         super().__init__()
         steps: list[nn.Module] = []
         if config.gamma:
@@ -51,6 +51,8 @@ class Augmenter(nn.Module):
             steps.append(RandomIntensity(config.brightness, config.contrast))
         if config.hflip_prob:
             steps.append(K.RandomHorizontalFlip(p=config.hflip_prob))
+        if config.crop_min < 1.0:
+            steps.append(K.RandomResizedCrop((img_size, img_size), (config.crop_min, 1.0)))
         zoom = (config.scale_min, config.scale_max)
         if config.rotate_deg or config.translate or config.shear_deg or zoom != (1.0, 1.0):
             steps.append(

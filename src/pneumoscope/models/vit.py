@@ -169,6 +169,8 @@ class VisionTransformer(nn.Module):
         drop_rate: dropout after embedding, attention and MLP layers.
         drop_path_rate: DropPath of the last block; it grows linearly from 0 at the first.
         patch_drop_rate: share of the patches left out of each training image.
+        standardize: give each image mean 0 and standard deviation 0.5 first, so that exposure
+            and contrast say nothing. The published weights were trained without.
 
     Raises:
         ModelError: the sizes do not fit one another.
@@ -191,6 +193,7 @@ class VisionTransformer(nn.Module):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         patch_drop_rate: float = 0.0,
+        standardize: bool = False,
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
         super().__init__()
@@ -209,6 +212,7 @@ class VisionTransformer(nn.Module):
         self.num_heads = num_heads
         self.drop_rate = drop_rate
         self.patch_drop_rate = patch_drop_rate
+        self.standardize = standardize
 
         num_patches = (img_size // patch_size) ** 2
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
@@ -246,6 +250,8 @@ class VisionTransformer(nn.Module):
                 f"input is {C} x {H} x {W} (channels, height, width); this network takes "
                 f"{self.in_chans} x {self.img_size} x {self.img_size}"
             )
+        if self.standardize:
+            x = 0.5 * F.layer_norm(x, x.shape[1:])  # one mean and deviation over C, H and W
         x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
         x, kept = self._drop_patches(x)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)

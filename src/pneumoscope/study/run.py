@@ -14,7 +14,7 @@
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +23,22 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from rich.console import Console
 
-from pneumoscope.bundle import Bundle, open_bundle, seal_bundle
+from pneumoscope.bundle import Bundle, open_bundle
 from pneumoscope.config import Recipe, parse_recipe
-from pneumoscope.data.preprocessing import PREPROCESSING_VERSION
 from pneumoscope.errors import ConfigError, RunFolderError
 from pneumoscope.evaluation.figure_style import to_png
 from pneumoscope.evaluation.figures import draw_training_curves
-from pneumoscope.evaluation.metrics import bundle_metrics
-from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
-from pneumoscope.evaluation.predictions import Predictions, csv_text, write_predictions
-from pneumoscope.evaluation.results import HISTORY_COLUMNS, ModelResult
-from pneumoscope.files import make_folder, write_bytes, write_json, write_text
+from pneumoscope.evaluation.results import ModelResult
+from pneumoscope.files import make_folder, write_bytes, write_json
 from pneumoscope.labels import CLASS_NAMES
-from pneumoscope.models.build import build_model, num_parameters
-from pneumoscope.models.bundles import load_weights, save_weights
-from pneumoscope.study.card import model_card
+from pneumoscope.models.build import build_model
+from pneumoscope.models.bundles import load_weights
+from pneumoscope.models.npz import load_npz
+from pneumoscope.models.npz_format import inspect_npz
+from pneumoscope.models.weights import find_weights
+from pneumoscope.study.bundling import finish_bundle, start_bundle
 from pneumoscope.study.films import SplitFilms, open_films
-from pneumoscope.study.provenance import provenance
-from pneumoscope.training.device import Device, choose_device
+from pneumoscope.training.device import choose_device
 from pneumoscope.training.distributed import (
     Group,
     barrier,
@@ -48,12 +46,10 @@ from pneumoscope.training.distributed import (
     score_together,
 )
 from pneumoscope.training.recorder import Recorder, RunRecorder
-from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
+from pneumoscope.training.trainer import LabelledFilms, Trainer
 
 DRAFT = "bundle.partial"
 """The bundle while it is written; it takes its name when it is whole."""
-
-RULE = "highest precision with recall >= min_recall"
 
 
 @dataclass(frozen=True)
@@ -96,8 +92,11 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         _remove_half_written(folder)  # by a run that was killed
         _check_claim(recipe, folder)
     barrier(group)
-    with torch.device("meta"):  # a network that cannot be built is told before any decoding
-        build_model(**recipe.model.build_options(), num_classes=len(CLASS_NAMES))
+    weights = find_weights(recipe.pretrained.weights) if recipe.pretrained.weights else None
+    with torch.device("meta"):  # what cannot be built or loaded is told before any decoding
+        network = build_model(**recipe.model.build_options(), num_classes=len(CLASS_NAMES))
+    if weights:
+        load_npz(network, weights, head=False)
     split_path = source.split_path or folder / "split.csv"
 
     def decode() -> tuple[SplitFilms, dict[str, NDArray[np.uint8]]]:
@@ -135,26 +134,26 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             group=group,
             recorder=recorder,
             teacher=teacher,
+            weights=weights,
         ).fit()
     draft = folder / DRAFT
     if group.is_main:
-        _save_draft(recipe, fitted, draft)
+        start_bundle(fitted.network, draft, recipe.bundle.dtype)
     barrier(group)
     # From here on only the stored weights count: what is reported is what is shipped.
     network = build_model(**recipe.model.inference_options(), num_classes=len(CLASS_NAMES))
     load_weights(network, draft / "model.safetensors")
     network.to(device.device)
-    rows = [row for name in ("val", "test") for row in films.rows(name)]
-    logits = [score_together(network, pixels[n], device, group) for n in ("val", "test")]
+    logits = {n: score_together(network, pixels[n], device, group) for n in ("val", "test")}
     if group.is_main:
-        predictions = Predictions.from_logits(
-            path=[row.path for row in rows],
-            patient_id=[row.patient_id for row in rows],
-            split=[row.split for row in rows],
-            y_true=[int(row.label) for row in rows],
-            logits=[pair for part in logits for pair in part.tolist()],
-        )
-        _write_bundle(recipe, fitted, films, predictions, device, teacher, draft)
+        origin = {
+            "teacher": teacher.model_id if teacher else None,
+            "pretrained": asdict(inspect_npz(weights)) if weights else None,
+            "best_epoch": fitted.best_epoch,
+            "train_time_s": round(fitted.train_time_s, 1),
+            "device": device.reason,
+        }
+        finish_bundle(draft, recipe, network, films, logits, history=fitted.history, origin=origin)
         curves = draw_training_curves([ModelResult.from_bundle(open_bundle(draft))])
         write_bytes(folder / "curves.png", to_png(curves))
         draft.rename(folder / "bundle")
@@ -234,75 +233,3 @@ def _recorder(recipe: Recipe, folder: Path, console: Console, group: Group) -> R
     return RunRecorder(
         folder, recipe.name, tensorboard=recipe.training.tensorboard, console=console
     )
-
-
-def _save_draft(recipe: Recipe, fitted: Fitted, draft: Path) -> None:
-    make_folder(draft)
-    dtype = {"float16": torch.float16, "float32": torch.float32}[recipe.bundle.dtype]
-    save_weights(fitted.network, draft / "model.safetensors", dtype)
-
-
-def _write_bundle(
-    recipe: Recipe,
-    fitted: Fitted,
-    films: SplitFilms,
-    predictions: Predictions,
-    device: Device,
-    teacher: Bundle | None,
-    draft: Path,
-) -> None:
-    val = predictions.subset("val")
-    threshold, recall, precision = choose_threshold_by_min_recall(
-        val.y_true, val.p_pneumonia, recipe.operating_point.min_recall
-    )
-    operating_point = {
-        "threshold": threshold,
-        "min_recall": recipe.operating_point.min_recall,
-        "rule": RULE,
-        "chosen_on": "val",
-        "num_cases": len(val),
-        "recall": recall,
-        "precision": precision,
-    }
-    metrics = bundle_metrics(predictions, threshold)
-    manifest = {
-        "name": recipe.name,
-        "title": recipe.title,
-        "model": recipe.model.name,
-        "num_parameters": num_parameters(fitted.network),
-        "seed": recipe.training.seed,
-        "phantom": films.phantom,
-        "recipe": recipe.model_dump(mode="json"),
-        "recipe_sha256": recipe.sha256,
-        "data": {
-            "split_kind": films.split.kind,
-            "split_seed": films.split.seed,
-            "split_sha256": films.split.sha256,
-            **{f"num_{name}": len(films.rows(name)) for name in ("train", "val", "test")},
-            "unreadable": sorted(films.unreadable),
-        },
-        "teacher": teacher.model_id if teacher else None,
-        "best_epoch": fitted.best_epoch,
-        "train_time_s": round(fitted.train_time_s, 1),
-        "device": device.reason,
-        **provenance(),
-    }
-    write_json(
-        draft / "config.json",
-        {
-            "model": recipe.model.inference_options(),
-            "preprocessing": {
-                "version": PREPROCESSING_VERSION,
-                "channels": "grey, repeated",
-                "scale": "x / 127.5 - 1",
-            },
-            "labels": list(CLASS_NAMES),
-        },
-    )
-    write_json(draft / "operating_point.json", operating_point)
-    write_json(draft / "metrics.json", metrics)
-    write_predictions(draft / "predictions.csv", predictions)
-    history = [[row[column] for column in HISTORY_COLUMNS] for row in fitted.history]
-    write_text(draft / "history.csv", csv_text(HISTORY_COLUMNS, history))
-    write_text(draft / "MODEL_CARD.md", model_card(recipe, operating_point, metrics, manifest))
-    seal_bundle(draft, manifest)

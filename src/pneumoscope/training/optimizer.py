@@ -2,32 +2,65 @@
 
 import copy
 import math
+import re
 
 import torch
 from torch import nn
 
 
-def make_optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(
+    network: nn.Module, weight_decay: float, layer_decay: float = 1.0
+) -> torch.optim.AdamW:
     """Returns AdamW over ``network``; the schedule sets its learning rate before each step.
 
     Weight decay is kept off biases, norms, class token and position embeddings, as usual for
-    ViTs: it would pull them towards a point that means nothing.
+    ViTs: it would pull them towards a point that means nothing. Every parameter group has an
+    ``lr_scale``, by which the schedule's rate is to be multiplied: ``layer_decay`` to the power
+    of the number of layers above it, where the layers are the embedding, each block, and all
+    that comes after the last block (which has 1).
 
-    Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101).
+    Args:
+        network: a network, or a module around one.
+        weight_decay: AdamW's, decoupled.
+        layer_decay: in (0, 1]; 1 trains all layers alike, as is right without pretraining.
+
+    Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101);
+    Bao et al., "BEiT" (arXiv:2106.08254), appendix, for the layer-wise rates.
     """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    names = [name for name, _ in network.named_parameters()]
+    depth = 1 + max((_block_of(name) for name in names), default=-1)
     for name, parameter in network.named_parameters():
-        is_embedding = name.endswith(("cls_token", "pos_embed"))
-        (plain if parameter.ndim <= 1 or is_embedding else decayed).append(parameter)
+        is_plain = parameter.ndim <= 1 or _is_embedding(name)
+        decay = 0.0 if is_plain else weight_decay
+        scale = layer_decay ** (depth + 1 - _layer_of(name, depth))
+        groups.setdefault((decay, scale), []).append(parameter)
     return torch.optim.AdamW(
         [
-            {"params": decayed, "weight_decay": weight_decay},
-            {"params": plain, "weight_decay": 0.0},
+            {"params": parameters, "weight_decay": decay, "lr_scale": scale}
+            for (decay, scale), parameters in groups.items()
         ],
         lr=0.0,
         fused=True,
     )
+
+
+def _is_embedding(name: str) -> bool:
+    return name.endswith(("cls_token", "pos_embed"))
+
+
+def _block_of(name: str) -> int:
+    """Returns the number of the transformer block that a parameter lies in, or -1 for none."""
+    found = re.search(r"(?:^|\.)blocks\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def _layer_of(name: str, depth: int) -> int:
+    """Returns 0 for the embedding, 1 to ``depth`` for the blocks, ``depth`` + 1 for the rest."""
+    if _is_embedding(name) or "patch_embed." in name:
+        return 0
+    block = _block_of(name)
+    return depth + 1 if block < 0 else block + 1
 
 
 def lr_at(step: int, *, peak: float, num_steps: int, warmup_steps: int, min_ratio: float) -> float:

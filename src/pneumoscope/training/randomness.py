@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-_INIT, _ORDER, _STEP = range(3)
+_INIT, _ORDER, _STEP, _PROBE = range(4)
 
 
 def seed_init(seed: int) -> None:
@@ -19,6 +19,11 @@ def seed_init(seed: int) -> None:
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seeds torch for the augmentation and dropout of one step on one process."""
     torch.manual_seed(_stream(seed, _STEP, step, rank))
+
+
+def seed_probe(seed: int, view: int) -> None:
+    """Seeds torch for one augmented view of all training films, for the linear probe."""
+    torch.manual_seed(_stream(seed, _PROBE, view))
 
 
 def epoch_order(seed: int, epoch: int, num_films: int) -> NDArray[np.int64]:

@@ -21,6 +21,8 @@ from pneumoscope.labels import CLASS_NAMES, Label
 from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.cnn import ResNet
+from pneumoscope.models.npz import load_npz
+from pneumoscope.models.npz_format import inspect_npz
 from pneumoscope.models.scoring import network_input
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.checkpoint import load_state, save_state
@@ -36,7 +38,8 @@ from pneumoscope.training.distributed import (
 )
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
-from pneumoscope.training.randomness import epoch_order, seed_init, seed_step
+from pneumoscope.training.probe import fit_head, frozen_features
+from pneumoscope.training.randomness import epoch_order, seed_init, seed_probe, seed_step
 from pneumoscope.training.recorder import Recorder
 
 
@@ -71,6 +74,7 @@ class Trainer:
         group: this process among its peers.
         recorder: told of every step and validation.
         teacher: the bundle that the recipe's distillation names, if it names one.
+        weights: the checkpoint file that the recipe's pretraining names, if it names one.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Trainer:
         group: Group,
         recorder: Recorder,
         teacher: Bundle | None = None,
+        weights: Path | None = None,
     ) -> None:
         """Builds network and optimizer, then takes up a saved state where there is one.
 
@@ -93,6 +98,7 @@ class Trainer:
             ModelError: the recipe's network cannot be built.
             RunFolderError: the saved state is of another run, or damaged.
             TrainingError: the teacher is no CNN, or saw other films in training.
+            WeightsError: the checkpoint does not fit the network.
         """
         self.recipe, self.train, self.val = recipe, train, val
         self.device, self.group, self.recorder = device, group, recorder
@@ -102,6 +108,7 @@ class Trainer:
             "recipe": recipe.sha256,
             "split": split_sha256,
             "teacher": teacher.model_id if teacher else "",
+            "weights": inspect_npz(weights).sha256 if weights else "",
         }
 
         self.batch_size = min(self.config.batch_size, len(train.labels))
@@ -117,18 +124,23 @@ class Trainer:
 
         seed_init(self.config.seed)
         network = build_model(**recipe.model.build_options(), num_classes=len(CLASS_NAMES))
+        if weights:
+            load_npz(network, weights, head=False)
         # Convolutions run faster on channels-last memory; a ViT does not mind.
         self.network = network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = self._make_objective(teacher).to(device.device)
         self.average = WeightAverage(self.network, self.config.ema_decay)
-        self.optimizer = make_optimizer(self.objective, self.config.weight_decay)
-        self.augment = Augmenter(recipe.augmentation)
+        self.optimizer = make_optimizer(
+            self.objective, self.config.weight_decay, self.config.layer_decay
+        )
+        self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
         # A GPU holds the whole data set; on the CPU the memory map serves.
         self.resident: Tensor | None = None
         if device.device.type != "cpu":
             self.resident = torch.from_numpy(np.array(train.pixels)).to(device.device)
 
         self.step = 0
+        self.lr = 0.0
         self.loss_sum, self.loss_count = 0.0, 0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"auroc": -1.0, "epoch": 0, "weights": None}
@@ -165,6 +177,8 @@ class Trainer:
         self._started = time.monotonic() - self.elapsed_s
         self._saved = time.monotonic()
         self.recorder.start(self.step, self.num_steps)
+        if self.recipe.pretrained.weights and not self.history:
+            self._start_from_pretrained()
         objective = parallel(self.objective, self.group, self.device)
         for epoch, index in self._batches():
             self._train_step(objective, epoch, index)
@@ -178,6 +192,31 @@ class Trainer:
         if self.best["weights"] is not None:
             network.load_state_dict(self.best["weights"])
         return Fitted(network.eval(), self.history, self.best["epoch"], self.elapsed_s)
+
+    def _start_from_pretrained(self) -> None:
+        """Fits the new head by linear probing, and takes the outcome as epoch 0."""
+        assert isinstance(self.network, VisionTransformer)
+        views = self.recipe.pretrained.probe_views
+        if views:
+            if self.group.is_main:
+                self.loss_sum, self.loss_count = self._probe(self.network, views), 1
+            share_state(self.network, self.group)
+            self.average = WeightAverage(self.network, self.config.ema_decay)
+            self._validate(0)
+            self._save()
+
+    def _probe(self, network: VisionTransformer, views: int) -> float:
+        """Returns the cross-entropy of the head fitted to ``views`` of each training film."""
+        features = []
+        for view in range(views):
+            seed_probe(self.config.seed, view)
+            features.append(frozen_features(network, self.train.pixels, self.device, self.augment))
+        return fit_head(
+            network,
+            (np.concatenate(features), np.tile(self.train.labels, views)),
+            (frozen_features(network, self.val.pixels, self.device), self.val.labels),
+            balanced=self.config.class_weights,
+        )
 
     def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yields (epoch from 1, film indices of the global batch) from the next step on."""
@@ -203,7 +242,7 @@ class Trainer:
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
-        lr = self._set_lr()
+        self._set_lr()
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
         (loss * self.group.world_size).backward()
@@ -223,7 +262,7 @@ class Trainer:
                 "step": self.step,
                 "epoch": epoch,
                 "loss": global_loss,
-                "lr": lr,
+                "lr": self.lr,
                 "grad_norm": float(grad_norm),
                 "time_s": round(self.elapsed_s, 3),
             }
@@ -241,8 +280,8 @@ class Trainer:
             return self.resident[torch.from_numpy(index).to(self.device.device)]
         return torch.from_numpy(self.train.pixels[index])
 
-    def _set_lr(self) -> float:
-        lr = lr_at(
+    def _set_lr(self) -> None:
+        self.lr = lr_at(
             self.step,
             peak=self.config.lr,
             num_steps=self.num_steps,
@@ -250,8 +289,7 @@ class Trainer:
             min_ratio=self.config.min_lr_ratio,
         )
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = lr
-        return lr
+            parameters["lr"] = self.lr * parameters["lr_scale"]
 
     def _is_validation_due(self, epoch: int) -> bool:
         is_epoch_end = self.step % self.steps_per_epoch == 0
@@ -272,7 +310,7 @@ class Trainer:
             "train_loss": self.loss_sum / self.loss_count,
             "val_loss": float(val_loss),
             "val_auroc": auroc,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.lr,
             "time_s": round(self.elapsed_s, 3),
         }
         self.loss_sum, self.loss_count = 0.0, 0

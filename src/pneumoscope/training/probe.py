@@ -1,0 +1,89 @@
+"""Linear probing: a pretrained network's new head is fitted before any other layer moves.
+
+A random head would send large gradients through good features in the first steps and distort
+them; a head that already fits does not.
+
+Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+Out-of-Distribution", ICLR 2022 (arXiv:2202.10054), section 3.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from pneumoscope.models.scoring import network_input
+from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.device import Device
+
+C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Inverse strengths of the L2 penalty that are tried, on standardised features."""
+
+_BATCH = 64
+
+
+def frozen_features(
+    network: VisionTransformer,
+    pixels: NDArray[np.uint8],
+    device: Device,
+    augment: Callable[[Tensor], Tensor] | None = None,
+) -> NDArray[np.float32]:
+    """Returns what the head reads (N, D) of grey ``pixels`` (N, S, S) uint8.
+
+    Args:
+        network: left in eval mode; nothing of it is changed.
+        pixels: an array or memory map; read a batch at a time.
+        device: where ``network`` lives, and its arithmetic.
+        augment: changes each batch (B, S, S) first; draws from torch's random state.
+    """
+    network.eval()
+    parts = []
+    with torch.inference_mode(), device.autocast:
+        for start in range(0, len(pixels), _BATCH):
+            batch = torch.from_numpy(np.array(pixels[start : start + _BATCH])).to(device.device)
+            x = network_input(augment(batch) if augment else batch, network.in_chans)
+            tokens = network.forward_features(x)
+            parts.append(network.pre_logits(tokens[:, 0]).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def fit_head(
+    network: VisionTransformer,
+    train: tuple[NDArray[np.float32], NDArray[np.int64]],
+    val: tuple[NDArray[np.float32], NDArray[np.int64]],
+    *,
+    balanced: bool,
+) -> float:
+    """Returns the head's cross-entropy on ``train``, after fitting it by logistic regression.
+
+    The strength of the penalty is the one of :data:`C_GRID` with the lowest cross-entropy on
+    ``val``. The head is changed in place; its two logits are the log odds, halved, with either
+    sign.
+
+    Args:
+        network: with two classes.
+        train: features (N, D) and class indices (N,); both classes.
+        val: the same of the validation films.
+        balanced: weigh the classes inversely to their share.
+    """
+    features, labels = train
+    scaler = StandardScaler().fit(features)
+    scaled, scaled_val = scaler.transform(features), scaler.transform(val[0])
+    weight = "balanced" if balanced else None
+    fits = [
+        LogisticRegression(C=C, class_weight=weight, max_iter=1000).fit(scaled, labels)
+        for C in C_GRID
+    ]
+    best = min(fits, key=lambda fit: float(log_loss(val[1], fit.predict_proba(scaled_val))))
+    # The scaler goes into the head: w . (x - m) / s + b = (w / s) . x + (b - (w / s) . m).
+    weights = best.coef_[0] / scaler.scale_
+    bias = best.intercept_[0] - weights @ scaler.mean_
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(np.stack([-weights, weights]) / 2))
+        network.head.bias.copy_(torch.from_numpy(np.array([-bias, bias]) / 2))
+    return float(log_loss(labels, best.predict_proba(scaled)))
