@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,68 @@ def program(own_cache: Path) -> Program:
         )
 
     return run
+
+
+SaveAsGoogle = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def save_as_google() -> SaveAsGoogle:
+    """Writes a ViT the way Google's Flax model is saved: ``save_as_google(model, path)``."""
+    import numpy as np
+
+    def save(model: Any, path: Path, *, linen: bool = False) -> None:
+
+        state = {key: value.numpy() for key, value in model.state_dict().items()}
+        D, A = model.embed_dim, model.num_heads
+        attention, norm, mlp = (0, 1, 0) if linen else (1, 2, 3)
+        arrays = {
+            "embedding/kernel": state["patch_embed.proj.weight"].transpose(2, 3, 1, 0),
+            "embedding/bias": state["patch_embed.proj.bias"],
+            "cls": state["cls_token"],
+            "Transformer/posembed_input/pos_embedding": state["pos_embed"],
+        }
+
+        def norm_arrays(name: str, key: str) -> None:
+            arrays[f"{name}/scale"] = state[f"{key}.weight"]
+            arrays[f"{name}/bias"] = state[f"{key}.bias"]
+
+        def dense(name: str, key: str) -> None:
+            arrays[f"{name}/kernel"] = state[f"{key}.weight"].T
+            arrays[f"{name}/bias"] = state[f"{key}.bias"]
+
+        norm_arrays("Transformer/encoder_norm", "norm")
+        dense("head", "head")
+        if "pre_logits.fc.weight" in state:
+            dense("pre_logits", "pre_logits.fc")
+        for i in range(len(model.blocks)):
+            block, key = f"Transformer/encoderblock_{i}", f"blocks.{i}"
+            norm_arrays(f"{block}/LayerNorm_0", f"{key}.norm1")
+            norm_arrays(f"{block}/LayerNorm_{norm}", f"{key}.norm2")
+            dense(f"{block}/MlpBlock_{mlp}/Dense_0", f"{key}.mlp.fc1")
+            dense(f"{block}/MlpBlock_{mlp}/Dense_1", f"{key}.mlp.fc2")
+            attn = f"{block}/MultiHeadDotProductAttention_{attention}"
+            weight = state[f"{key}.attn.qkv.weight"].reshape(3, A, D // A, D)
+            bias = state[f"{key}.attn.qkv.bias"].reshape(3, A, D // A)
+            for part, name in enumerate(("query", "key", "value")):
+                arrays[f"{attn}/{name}/kernel"] = weight[part].transpose(2, 0, 1)
+                arrays[f"{attn}/{name}/bias"] = bias[part]
+            out = state[f"{key}.attn.proj.weight"].reshape(D, A, D // A)
+            arrays[f"{attn}/out/kernel"] = out.transpose(1, 2, 0)
+            arrays[f"{attn}/out/bias"] = state[f"{key}.attn.proj.bias"]
+        np.savez(path, **arrays)
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def ti32_checkpoint(save_as_google: SaveAsGoogle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ViT-Ti/32 at 64 px in Google's layout: the cheapest one that has a name."""
+    import torch
+
+    from pneumoscope.models.build import build_model
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "ViT-Ti_32.npz"
+    save_as_google(build_model("vit_ti32", num_classes=5, img_size=64), path)
+    return path

@@ -16,6 +16,7 @@ from pneumoscope.bundle import (
 )
 from pneumoscope.errors import BundleError
 from pneumoscope.files import sha256_of
+from pneumoscope.study.study import PRESETS
 
 MANIFEST = {"name": "tiny", "seed": 7, "phantom": True}
 
@@ -177,6 +178,11 @@ class TestShipped:
         assert open_bundle("scratch").path == package / "bundles" / "scratch"
         assert default_bundle().path == package / "bundles" / "cnn"
         assert refusal("cnm").endswith("not a shipped name; shipped: cnn, scratch")
+
+    def test_in_the_order_of_the_study_then_by_name(self, package: Path) -> None:
+        for name in ("aardvark", "zebra", *PRESETS["full"]):
+            write_bundle(package / "bundles" / name, weights=name)
+        assert list(shipped_bundles()) == [*PRESETS["full"], "aardvark", "zebra"]
 
     def test_a_folder_of_the_same_name_is_not_the_default(
         self, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

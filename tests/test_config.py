@@ -42,6 +42,13 @@ class TestShipped:
         assert recipe.model.name in MODEL_NAMES
         assert recipe.distillation.teacher in ("", *shipped_recipes())
 
+    @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+    def test_each_says_its_command_and_its_cost_first(self, path: Path) -> None:
+        header, _, _ = path.read_text().partition("\nname = ")
+        assert all(line.startswith("#") for line in header.splitlines() if line)
+        assert f"pneumoscope train {path.stem} " in header or "pneumoscope study" in header
+        assert "minute" in header or "hour" in header
+
     def test_the_reference_recipe_is_the_reference_studys(self) -> None:
         recipe = load_recipe("reference_scratch")
         training = recipe.training
@@ -103,8 +110,8 @@ class TestValues:
             ({"model": {"image_size": 64}}, "model.image_size; did you mean model.img_size?"),
             (
                 {"zzz": 1},
-                "zzz; known: name, title, model, data, augmentation, training, distillation, "
-                "operating_point, bundle",
+                "zzz; known: name, title, model, data, augmentation, training, pretrained, "
+                "distillation, operating_point, bundle",
             ),
         ],
     )
@@ -116,7 +123,8 @@ class TestValues:
     @pytest.mark.parametrize(
         ("values", "expected"),
         [
-            ({"training": {"epochs": 0}}, "training.epochs = 0: Input should be greater than or"),
+            ({"training": {"epochs": -1}}, "training.epochs = -1: Input should be greater than"),
+            ({"training": {"batch_size": 0}}, "training.batch_size = 0: Input should be greater"),
             ({"training": {"lr": 11.0}}, "training.lr = 11.0: Input should be less than or equal"),
             ({"training": {"lr": float("nan")}}, "training.lr = nan: Input should be a finite"),
             ({"training": {"ema_decay": 1.0}}, "training.ema_decay = 1.0: Input should be less"),
@@ -153,7 +161,7 @@ class TestValues:
         assert refusal({"name": name}).startswith(f"mine.toml: name = {name!r}: String should")
 
     def test_others_are_counted(self) -> None:
-        message = refusal({"name": "a", "training": {"epochs": 0, "batch_size": 0, "patience": 0}})
+        message = refusal({"name": "a", "training": {"epochs": -1, "batch_size": 0, "patience": 0}})
         assert message.endswith(" (and 2 more)")
 
     @pytest.mark.parametrize("key", ["drop_path_rate", "patch_drop_rate"])
@@ -253,7 +261,8 @@ class TestHash:
             "name": "b", "title": "x", "model.name": "cnn", "data.split": "stratified",
             "training.device": "cpu", "training.precision": "float32", "bundle.dtype": "float32",
             "distillation.teacher": "t", "augmentation.scale_max": 2.0, "training.max_steps": 4,
-            "model.in_chans": 1,
+            "model.in_chans": 1, "model.gelu": "tanh", "model.standardize": True,
+            "pretrained.weights": "w",
         }  # fmt: skip
         same = {"title", "training.tensorboard", "training.checkpoint_every_s"}
         for key in recipe_keys():

@@ -40,6 +40,8 @@ CONTENT = (
 )
 """The files that ``manifest.json`` vouches for."""
 
+_STUDY_ORDER = ("cnn", "scratch", "pretrained_ti16")
+
 DEFAULT_BUNDLE = "cnn"
 """The shipped bundle that screening uses when none is named."""
 
@@ -73,9 +75,10 @@ class Bundle:
 
     @property
     def model_id(self) -> str:
-        """Names exactly these weights: recipe, seed and the start of their hash."""
+        """Names exactly these weights: recipe, seed (if known) and the start of their hash."""
         digest = self.manifest["files"]["model.safetensors"][:12]
-        return f"{self.name}-s{self.manifest['seed']}-{digest}"
+        seed = self.manifest["seed"]
+        return f"{self.name}-{digest}" if seed is None else f"{self.name}-s{seed}-{digest}"
 
     @property
     def threshold(self) -> float:
@@ -154,11 +157,14 @@ def _manifest_sha256(manifest: Mapping[str, Any]) -> str:
 
 
 def shipped_bundles() -> dict[str, Path]:
-    """Returns the bundles that come with the package, by name, sorted."""
+    """Returns the bundles that come with the package, by name, in the order of the study."""
     folder = Path(str(files("pneumoscope"))) / "bundles"
     if not folder.is_dir():
         return {}
-    return {path.parent.name: path.parent for path in sorted(folder.glob("*/manifest.json"))}
+    names = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    in_study = [name for name in _STUDY_ORDER if name in names]
+    others = [name for name in names if name not in _STUDY_ORDER]
+    return {name: folder / name for name in (*in_study, *others)}
 
 
 def default_bundle() -> Bundle:

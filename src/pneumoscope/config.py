@@ -47,6 +47,9 @@ class ModelConfig(Section):
     standardize: bool | None = Field(
         None, description="give every film one mean and one contrast (ViT only; the CNN does)"
     )
+    gelu: Literal["erf", "tanh"] | None = Field(
+        None, description="exact GELU or its tanh approximation, if not the model's own (ViT only)"
+    )
 
     def build_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` for training."""
@@ -54,7 +57,7 @@ class ModelConfig(Section):
 
     def inference_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
-        kept = {"name", "img_size", "in_chans", "standardize"}
+        kept = {"name", "img_size", "in_chans", "standardize", "gelu"}
         return self.model_dump(include=kept, exclude_none=True)
 
 
@@ -219,6 +222,7 @@ class Recipe(Section):
             "model.drop_path_rate": self.model.drop_path_rate is not None,
             "model.patch_drop_rate": self.model.patch_drop_rate is not None,
             "model.standardize": self.model.standardize is not None,
+            "model.gelu": self.model.gelu is not None,
             "training.layer_decay": self.training.layer_decay != 1.0,
             "pretrained": bool(self.pretrained.weights),
             "distillation": bool(self.distillation.teacher),

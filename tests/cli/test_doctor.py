@@ -117,6 +117,22 @@ class TestFilms:
         assert doctor(capsys)[0] == 1
 
 
+class TestWeights:
+    def test_absent_is_worth_a_note(self) -> None:
+        assert found("pretrained weights") == Check(
+            "note", "pretrained weights", "none in weights or notebooks/weights",
+            "to fine-tune: pneumoscope weights fetch ViT-Ti_16",
+        )  # fmt: skip
+
+    def test_both_folders_are_listed(self) -> None:
+        for name in ("weights/b.npz", "weights/a.npz", "weights/c.txt", "notebooks/weights/d.npz"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).touch()
+        assert found("pretrained weights") == Check(
+            "ok", "pretrained weights", "weights/a.npz, weights/b.npz, notebooks/weights/d.npz"
+        )
+
+
 class TestNetwork:
     def test_passwords_are_not_shown(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -17,8 +17,9 @@ from pneumoscope.errors import NonFiniteLossError, PneumoscopeError, UsageError
 from pneumoscope.labels import DISCLAIMER
 
 ROOT: Any = typer.main.get_command(app)
-COMMANDS = [[name] for name in ROOT.commands if name != "data"] + [
-    ["data", name] for name in ROOT.commands["data"].commands
+GROUPS = ("data", "weights")
+COMMANDS = [[name] for name in ROOT.commands if name not in GROUPS] + [
+    [group, name] for group in GROUPS for name in ROOT.commands[group].commands
 ]
 
 
@@ -43,9 +44,10 @@ def words(text: str) -> str:
 
 def test_the_commands_are_those_of_the_contract() -> None:
     assert set(ROOT.commands) == {
-        "data", "train", "study", "evaluate", "compare", "screen", "doctor",
+        "data", "train", "study", "evaluate", "compare", "screen", "doctor", "weights",
     }  # fmt: skip
     assert set(ROOT.commands["data"].commands) == {"fetch", "audit", "split", "phantoms"}
+    assert set(ROOT.commands["weights"].commands) == {"inspect", "fetch", "convert"}
 
 
 class TestStatus:

@@ -77,6 +77,26 @@ def test_a_flip_of_one_half_turns_about_half() -> None:
     assert 35 <= flipped.sum() <= 65
 
 
+def test_a_crop_shows_a_share_of_the_film_between_the_bounds() -> None:
+    # The spot's area on the film grows by as much as the shown area shrinks.
+    plain = moments(blobs(1, sigma=4.0).float())
+    y, x, spread_y, spread_x = moments(augment(blobs(200, sigma=4.0), crop_min=0.5))
+    middle = torch.hypot(y, x) < 10  # of the others, the frame may cut the spot
+    shown = (plain[2] * plain[3] / (spread_y * spread_x))[middle]
+    assert middle.sum() > 100
+    assert reaches(shown, 0.5, 1.0, slack=0.08)
+    sides = (spread_y / spread_x)[middle]
+    assert reaches(sides.log(), -0.288, 0.288, slack=0.06)  # 3:4 to 4:3
+
+
+def test_a_crop_keeps_the_films_size_and_its_place_varies() -> None:
+    changed = augment(blobs(64), crop_min=0.3)
+    assert changed.shape == (64, SIDE, SIDE)
+    y, x, *_ = moments(changed)
+    assert y.std() > 3
+    assert x.std() > 3
+
+
 def test_rotation() -> None:
     y, x, *_ = moments(augment(blobs(64, x=15.0), rotate_deg=20.0))
     torch.testing.assert_close(torch.hypot(x, y), torch.full((64,), 15.0), rtol=0, atol=0.3)

@@ -1,5 +1,6 @@
 """Two processes under torchrun give what one process gives."""
 
+import json
 import os
 import socket
 import subprocess
@@ -60,3 +61,21 @@ def test_two_processes_give_the_table_of_one(plain_recipe, phantoms, tmp_path):
     np.testing.assert_allclose(two.logits, one.logits, atol=2e-3)
     assert np.abs(one.logits).max() > 0.01
     assert stdout.count("bundle:") == 1  # one process talks
+
+
+def test_a_pretrained_network_starts_alike_on_all_processes(ti32_checkpoint, phantoms, tmp_path):
+    path = tmp_path / "tuned.toml"
+    path.write_text(
+        'name = "tuned"\n[model]\nname = "vit_ti32"\nimg_size = 32\n'
+        f"[pretrained]\nweights = '{ti32_checkpoint}'\n"
+        "[training]\nepochs = 1\nbatch_size = 15\nprecision = 'float32'\ndevice = 'cpu'\n"
+        "layer_decay = 0.75\n"
+    )
+    one, _ = train(tmp_path / "one", path, phantoms, num_processes=1)
+    two, _ = train(tmp_path / "two", path, phantoms, num_processes=2)
+    np.testing.assert_allclose(two.logits, one.logits, atol=2e-3)
+    manifest = json.loads((tmp_path / "two" / "bundle" / "manifest.json").read_text())
+    assert manifest["pretrained"]["model_name"] == "vit_ti32"
+    assert manifest["pretrained"]["resolution"] == 64
+    history = (tmp_path / "two" / "bundle" / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["epoch", "0", "1"]

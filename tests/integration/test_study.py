@@ -18,13 +18,34 @@ from pneumoscope.evaluation.operating_point import (
 )
 from pneumoscope.evaluation.predictions import read_predictions
 
+MODELS = ("tiny_cnn", "tiny_vit", "tiny_tuned")
+
+TINY_TUNED = """
+name = "tiny_tuned"
+[model]
+name = "vit_ti32"
+img_size = 64
+standardize = true
+[pretrained]
+weights = "{weights}"
+[training]
+epochs = 1
+batch_size = 16
+layer_decay = 0.75
+precision = "float32"
+device = "cpu"
+"""
+
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, program, phantoms, recipes):
+def study(tmp_path_factory, program, phantoms, recipes, ti32_checkpoint):
     out = tmp_path_factory.mktemp("study")
+    tuned = out / "tiny_tuned.toml"
+    tuned.write_text(TINY_TUNED.format(weights=ti32_checkpoint.as_posix()))
     answer = program(
         "study", "--data", phantoms, "--out", out / "out",
         "--recipe", recipes / "tiny_cnn.toml", "--recipe", recipes / "tiny_vit.toml",
+        "--recipe", tuned,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     return out / "out", answer
@@ -33,8 +54,8 @@ def study(tmp_path_factory, program, phantoms, recipes):
 def test_it_ends_with_the_table_and_the_picture(study):
     out, answer = study
     assert "PHANTOM" in answer.stdout
-    assert "tiny_cnn" in answer.stdout
-    assert "tiny_vit" in answer.stdout
+    places = [answer.stdout.index(model) for model in MODELS]
+    assert places == sorted(places)  # one below the other, in the order of the recipes
     assert f"picture: {out / 'overview.png'}" in answer.stdout
     with Image.open(out / "overview.png") as picture:
         assert min(picture.size) > 500
@@ -47,7 +68,7 @@ def test_everything_promised_is_written(study):
         "scores.png", "training_curves.png", "split.csv",
     ):  # fmt: skip
         assert (out / name).stat().st_size > 100, name
-    for model in ("tiny_cnn", "tiny_vit"):
+    for model in MODELS:
         assert {p.name for p in (out / model / "bundle").iterdir()} == {*CONTENT, "manifest.json"}
         assert (out / model / "curves.png").stat().st_size > 1000
     assert not list(out.rglob("*.partial"))
@@ -57,7 +78,7 @@ def test_all_models_share_one_split_and_every_film_is_scored_once(study):
     out, _ = study
     split = read_split(out / "split.csv")
     wanted = {(r.split, r.path) for r in split.rows if r.split in ("val", "test")}
-    for model in ("tiny_cnn", "tiny_vit"):
+    for model in MODELS:
         bundle = open_bundle(out / model)
         assert bundle.manifest["data"]["split_sha256"] == split.sha256
         predictions = read_predictions(bundle.path / "predictions.csv")
@@ -68,7 +89,7 @@ def test_all_models_share_one_split_and_every_film_is_scored_once(study):
 
 def test_the_threshold_was_chosen_on_validation_and_only_applied_to_test(study):
     out, _ = study
-    for model in ("tiny_cnn", "tiny_vit"):
+    for model in MODELS:
         bundle = open_bundle(out / model)
         predictions = read_predictions(bundle.path / "predictions.csv")
         val, test = predictions.subset("val"), predictions.subset("test")
@@ -121,13 +142,15 @@ def test_the_same_bytes_score_the_same_in_training_evaluation_and_screening(
 
 def test_running_it_again_trains_nothing_and_gives_the_same(study, program, phantoms, recipes):
     out, _ = study
+    tuned = out.parent / "tiny_tuned.toml"
     before = (out / "results.json").read_bytes()
     answer = program(
         "study", "--data", phantoms, "--out", out,
         "--recipe", recipes / "tiny_cnn.toml", "--recipe", recipes / "tiny_vit.toml",
+        "--recipe", tuned,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
-    assert answer.stderr.count("already finished") == 2
+    assert answer.stderr.count("already finished") == 3
     assert (out / "results.json").read_bytes() == before
 
 
@@ -137,7 +160,7 @@ def test_compare_needs_no_films_and_no_torch(study, program, tmp_path):
     blocked.mkdir()
     (blocked / "torch.py").write_text("raise ImportError('torch is not to be imported')")
     answer = program(
-        "compare", out / "tiny_cnn", out / "tiny_vit", "--out", tmp_path / "again",
+        "compare", *(out / model for model in MODELS), "--out", tmp_path / "again",
         env={"PYTHONPATH": str(blocked), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

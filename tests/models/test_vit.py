@@ -1,6 +1,7 @@
 """The Vision Transformer against an independent forward pass and against its own paper."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +190,26 @@ def test_wrong_sizes_and_names_are_told(call, message):
     with pytest.raises(ModelError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+class TestStandardize:
+    def network(self, standardize: bool) -> Any:
+        torch.manual_seed(0)
+        return build_model("vit_scratch", img_size=32, standardize=standardize).eval()
+
+    def test_exposure_and_contrast_say_nothing_then(self) -> None:
+        x = torch.rand(2, 1, 32, 32).expand(-1, 3, -1, -1) - 0.5
+        plain, standardized = self.network(False), self.network(True)
+        for changed in (x + 0.3, x * 0.5, 0.2 * x - 0.4):
+            torch.testing.assert_close(standardized(changed), standardized(x), atol=1e-4, rtol=0)
+            assert (plain(changed) - plain(x)).abs().max() > 1e-3
+
+    def test_it_is_the_plain_network_on_films_of_mean_0_and_deviation_half(self) -> None:
+        x = torch.rand(2, 1, 32, 32).expand(-1, 3, -1, -1)
+        mean, std = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), correction=0, keepdim=True)
+        torch.testing.assert_close(
+            self.network(True)(x), self.network(False)(0.5 * (x - mean) / std), atol=1e-4, rtol=0
+        )
+
+    def test_a_blank_film_gives_a_number(self) -> None:
+        assert self.network(True)(torch.ones(1, 3, 32, 32)).isfinite().all()

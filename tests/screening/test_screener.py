@@ -172,7 +172,14 @@ class TestWarnings:
     def test_a_network_trained_on_phantoms_says_so(self, bundle: Bundle) -> None:
         phantom = replace(bundle, manifest=bundle.manifest | {"phantom": True})
         (warning,) = self.warnings(Screener(phantom, Brightness()), flat(9))
-        assert "PHANTOM" in warning
+        assert warning == "was scored by a network that has only seen PHANTOM films"
+
+    def test_of_a_network_from_outside_only_the_threshold_is_from_phantoms(
+        self, bundle: Bundle
+    ) -> None:
+        said = bundle.manifest | {"phantom": True, "converted_from": {"file": "old.pth"}}
+        (warning,) = self.warnings(Screener(replace(bundle, manifest=said), Brightness()), flat(9))
+        assert warning == "was compared with a threshold that was chosen on PHANTOM films"
 
 
 class TestMany:

@@ -27,6 +27,7 @@ from pneumoscope.files import sha256_of
 from pneumoscope.models.build import build_model, num_parameters
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import score_pixels
+from pneumoscope.study import bundling
 from pneumoscope.study import run as module
 from pneumoscope.study.run import Source, run
 
@@ -257,12 +258,12 @@ class TestFailure:
         (folder / "bundle.partial").mkdir()
         (folder / "bundle.partial" / ".model.safetensors.99.partial").touch()
         (folder / ".state.pt.99.partial").touch()
-        right = module.write_predictions
+        right = bundling.write_predictions
 
         def full(path: Path, predictions: object) -> None:
             raise StorageError(f"cannot write {path}: No space left on device; free some")
 
-        monkeypatch.setattr(module, "write_predictions", full)
+        monkeypatch.setattr(bundling, "write_predictions", full)
         found = refusal(StorageError, tiny_cnn, Source(phantoms), folder, console)
         assert "predictions.csv: No space left" in found
         assert list(folder.rglob("*.partial")) == []
@@ -270,7 +271,7 @@ class TestFailure:
         state = (folder / "state.pt").read_bytes()
         assert state
 
-        monkeypatch.setattr(module, "write_predictions", right)
+        monkeypatch.setattr(bundling, "write_predictions", right)
         monkeypatch.setattr(module.Trainer, "_train_step", lambda *_: pytest.fail("it trained"))
         bundle = run(tiny_cnn, Source(phantoms), folder, console)
         assert {path.name for path in bundle.path.iterdir()} == {*CONTENT, "manifest.json"}

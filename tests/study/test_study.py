@@ -9,10 +9,16 @@ from rich.console import Console
 
 from pneumoscope.config import Recipe, load_recipe, parse_recipe
 from pneumoscope.data.phantom import is_phantom, write_phantoms
-from pneumoscope.errors import ConfigError, LayoutError, UsageError
+from pneumoscope.errors import ConfigError, LayoutError, UsageError, WeightsError
 from pneumoscope.study import study as module
 from pneumoscope.study.run import Source
-from pneumoscope.study.study import PRESETS, find_data, load_recipes, run_study
+from pneumoscope.study.study import (
+    PRESETS,
+    find_data,
+    load_recipes,
+    run_study,
+    with_weights_here,
+)
 
 
 class TestRecipes:
@@ -41,7 +47,7 @@ class TestRecipes:
 
     def test_overrides_are_for_every_recipe(self) -> None:
         loaded = load_recipes(PRESETS["quick"], 1, ["training.epochs=1"])
-        assert [recipe.training.epochs for recipe in loaded] == [1, 1]
+        assert [recipe.training.epochs for recipe in loaded] == [1, 1, 1]
 
     def test_two_of_one_name(self, recipes: Path) -> None:
         path = str(recipes / "tiny_cnn.toml")
@@ -51,6 +57,32 @@ class TestRecipes:
     def test_one_that_does_not_load(self) -> None:
         with pytest.raises(ConfigError, match=r"did you mean quick_cnn\?"):
             load_recipes(["quick_cn"], 1, ())
+
+    def test_a_preset_leaves_out_a_row_whose_weights_are_not_here(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        recipes = load_recipes(PRESETS["full"], 2, ())
+        kept = with_weights_here(recipes, console)
+        assert [recipe.name for recipe in kept] == ["cnn", "cnn", "scratch", "scratch"]
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) == 2
+        assert lines[0].startswith("pretrained_ti16 is left out: no weights file weights/ViT-Ti_16")
+        (tmp_path / "weights").mkdir()
+        (tmp_path / "weights" / "ViT-Ti_16.npz").write_bytes(b"here")
+        assert with_weights_here(recipes, console) == recipes
+
+    def test_a_named_row_whose_weights_are_not_here_stops_the_study_before_it_begins(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        trained = []
+        monkeypatch.setattr(module, "run", lambda *arguments: trained.append(arguments))
+        with pytest.raises(WeightsError, match="pneumoscope weights fetch ViT-Ti_16"):
+            run_study(
+                load_recipes(["cnn", "linear_probe_ti16"], 1, ()), tmp_path, tmp_path, console
+            )
+        assert trained == []
 
 
 class TestFindData:

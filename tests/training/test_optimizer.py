@@ -15,8 +15,9 @@ def test_decay_is_kept_off_biases_norms_and_embeddings():
     model = build_model("vit_scratch", img_size=32)
     groups = make_optimizer(model, 0.05).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed, plain = ({names[id(p)] for p in group["params"]} for group in groups)
-    assert [group["weight_decay"] for group in groups] == [0.05, 0.0]
+    by_decay = {group["weight_decay"]: {names[id(p)] for p in group["params"]} for group in groups}
+    assert len(groups) == 2
+    decayed, plain = by_decay[0.05], by_decay[0.0]
     assert decayed == {n for n in names.values() if n.endswith("weight") and "norm" not in n}
     assert {"cls_token", "pos_embed", "norm.weight", "head.bias"} <= plain
     assert len(decayed) + len(plain) == len(names)
@@ -64,3 +65,27 @@ def test_no_decay_means_the_network_itself():
         model.weight.fill_(7.0)
     average.update(model, 1)
     torch.testing.assert_close(average.network.weight, model.weight)
+
+
+def test_rates_decay_layer_by_layer_from_the_head_down():
+    model = build_model("vit_scratch", img_size=32)
+    objective = nn.Module()
+    objective.network, objective.project = model, nn.Linear(2, 2)  # as when a teacher guides
+    groups = make_optimizer(objective, 0.05, layer_decay=0.5).param_groups
+    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    found = {name: scales[id(p)] for name, p in objective.named_parameters()}
+    assert (
+        found["project.weight"] == found["network.head.bias"] == found["network.norm.weight"] == 1
+    )
+    for block in range(6):
+        in_block = {v for k, v in found.items() if k.startswith(f"network.blocks.{block}.")}
+        assert in_block == {0.5 ** (6 - block)}
+    for name in ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"):
+        assert found[f"network.{name}"] == 0.5**7
+
+
+def test_without_decay_all_layers_have_the_schedules_rate():
+    model = build_model("cnn", img_size=32)
+    groups = make_optimizer(model, 0.05).param_groups
+    assert {group["lr_scale"] for group in groups} == {1.0}
+    assert len(groups) == 2

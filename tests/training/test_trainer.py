@@ -346,7 +346,7 @@ class TestBatches:
 class TestTeacher:
     @pytest.fixture
     def write_teacher(self, tmp_path: Path) -> Any:
-        def write(name: str = "cnn", split_sha256: str = SPLIT) -> Bundle:
+        def write(name: str = "cnn", split_sha256: str = SPLIT, **manifest: Any) -> Bundle:
             folder = tmp_path / "teacher"
             folder.mkdir()
             for content in CONTENT:
@@ -356,7 +356,8 @@ class TestTeacher:
             save_weights(build_model(**model), folder / "model.safetensors", torch.float16)
             write_json(folder / "config.json", {"model": model})
             data = {"split_sha256": split_sha256}
-            return seal_bundle(folder, {"name": "t", "seed": 0, "model": name, "data": data})
+            said = {"name": "t", "seed": 0, "model": name, "data": data, **manifest}
+            return seal_bundle(folder, said)
 
         return write
 
@@ -376,6 +377,15 @@ class TestTeacher:
         assert str(caught.value) == (
             f"the teacher {teacher.path} was trained on another split, so it may have seen this "
             "run's validation films; train the teacher on this split first"
+        )
+
+    def test_one_from_outside_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:
+        teacher = write_teacher(converted_from={"file": "old.pth"})
+        with pytest.raises(TrainingError) as caught:
+            make(tmp_path, recipe("vit_scratch", "t"), teacher=teacher)
+        assert str(caught.value) == (
+            f"the teacher {teacher.path} was trained elsewhere, so it may have seen this run's "
+            "validation films; train a teacher on this split"
         )
 
     def test_a_vit_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:

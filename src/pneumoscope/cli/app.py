@@ -9,6 +9,7 @@ from pneumoscope.cli.doctor import doctor
 from pneumoscope.cli.results import compare, evaluate
 from pneumoscope.cli.screen import screen
 from pneumoscope.cli.train import study, train
+from pneumoscope.cli.weights import app as weights_app
 from pneumoscope.labels import DISCLAIMER
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     epilog=DISCLAIMER,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 for command in (study, train, evaluate, compare, screen, doctor):
     app.command()(command)
 

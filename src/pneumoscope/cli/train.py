@@ -72,7 +72,13 @@ def study(
     from pneumoscope.cli.results import show_comparison
     from pneumoscope.data.phantom import is_phantom
     from pneumoscope.errors import UsageError
-    from pneumoscope.study.study import PRESETS, find_data, load_recipes, run_study
+    from pneumoscope.study.study import (
+        PRESETS,
+        find_data,
+        load_recipes,
+        run_study,
+        with_weights_here,
+    )
 
     if full and recipe:
         raise UsageError("--full and --recipe exclude each other; give one of them")
@@ -83,6 +89,8 @@ def study(
     preset = "full" if full else "quick"
     recipes = load_recipes(recipe or PRESETS[preset], seeds, set_ or ())
     console = on_stderr()
+    if not recipe:
+        recipes = with_weights_here(recipes, console)
     films = find_data(data, console)
     name = ("custom" if recipe else preset) + ("-phantoms" if is_phantom(films) else "")
     folder = out or Path("studies") / name

@@ -153,9 +153,9 @@ def _with_distinct_names(results: Sequence[ModelResult]) -> tuple[ModelResult, .
         splits_and_seeds = {(other.split_kind, other.seed) for other in same}
         if len(same) == 1:
             name = result.name
-        elif len(seeds) == len(same):
+        elif None not in seeds and len(seeds) == len(same):
             name = f"{result.name} (seed {result.seed})"
-        elif len(splits_and_seeds) == len(same):
+        elif None not in seeds and len(splits_and_seeds) == len(same):
             name = f"{result.name} ({result.split_kind}, seed {result.seed})"
         else:
             number = 1 + sum(other.name == result.name for other in results[:index])

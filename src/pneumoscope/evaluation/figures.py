@@ -132,8 +132,9 @@ def draw_training_curves(results: Sequence[ModelResult]) -> Figure:
     for result, line in zip(results, line_styles(results), strict=True):
         history = result.history
         curves = (history.train_loss, history.val_loss, history.val_auroc)
+        label = result.name if len(history.epoch) else f"{result.name} (not recorded)"
         for axes, values in zip(panels, curves, strict=True):
-            axes.plot(history.epoch, values, marker=".", markersize=4, label=result.name, **line)
+            axes.plot(history.epoch, values, marker=".", markersize=4, label=label, **line)
         if np.isfinite(history.val_auroc).any():
             best = int(np.nanargmax(history.val_auroc))
             point = (history.epoch[best], history.val_auroc[best])

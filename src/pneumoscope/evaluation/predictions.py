@@ -218,13 +218,17 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def read_csv(
-    path: Path, *, text_columns: Sequence[str] = (), number_columns: Sequence[str]
+    path: Path,
+    *,
+    text_columns: Sequence[str] = (),
+    number_columns: Sequence[str],
+    may_be_empty: bool = False,
 ) -> CsvTable:
     """Returns a CSV file that has exactly ``text_columns``, then ``number_columns``.
 
     Raises:
-        EvaluationError: the file cannot be read, has another header or no lines below it, or a
-            line has too few or too many cells or a cell that is no number.
+        EvaluationError: the file cannot be read, has another header or no lines below it (unless
+            it may be empty), or a line has too few or too many cells or a cell that is no number.
     """
     header = [*text_columns, *number_columns]
     num_text = len(text_columns)
@@ -252,11 +256,14 @@ def read_csv(
                 line_numbers.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"cannot read {path} as CSV: {error}") from error
-    if not line_numbers:
+    if not line_numbers and not may_be_empty:
         raise EvaluationError(f"{path} has a header but no lines below it; expected at least one")
+    num_rows = len(line_numbers)
+    text_cells = np.array(text, dtype=np.str_).reshape(num_rows, num_text)
+    number_cells = np.array(numbers, dtype=np.float64).reshape(num_rows, len(number_columns))
     return CsvTable(
-        text=dict(zip(text_columns, np.array(text, dtype=np.str_).T, strict=True)),
-        numbers=dict(zip(number_columns, np.array(numbers).T, strict=True)),
+        text=dict(zip(text_columns, text_cells.T, strict=True)),
+        numbers=dict(zip(number_columns, number_cells.T, strict=True)),
         line_numbers=line_numbers,
     )
 

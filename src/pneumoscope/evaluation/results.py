@@ -34,6 +34,8 @@ KAGGLE_TEST_SHA256 = "5aa508d5578695bc15f92d29b011041518888eeced202197dc97b68730
 class History:
     """One training run, an entry an epoch; each array is float64 of shape (num_epochs,).
 
+    There are none where the training was not recorded.
+
     Attributes:
         epoch: number of the epoch.
         train_loss: training loss, in nats.
@@ -57,7 +59,7 @@ def read_history(path: Path) -> History:
     Raises:
         EvaluationError: the file cannot be read or a line does not fit; both are named.
     """
-    return History(**read_csv(path, number_columns=HISTORY_COLUMNS).numbers)
+    return History(**read_csv(path, number_columns=HISTORY_COLUMNS, may_be_empty=True).numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +71,10 @@ class ModelResult:
         recipe: the name its recipe gives it; several seeds of one recipe share it.
         model: the network, a name that ``build_model`` knows.
         model_id: names exactly these weights.
-        seed: of the training run.
+        seed: of the training run; None where it is not known.
         split_kind: ``"patient"`` or ``"stratified"``.
         num_parameters: of the network.
-        train_time_s: seconds of training.
+        train_time_s: seconds of training; None where they are not known.
         phantom: trained and tested on drawn phantoms, not on films of patients.
         threshold: the frozen recall-first threshold, chosen on validation.
         min_recall: the validation recall it had to reach.
@@ -84,10 +86,10 @@ class ModelResult:
     recipe: str
     model: str
     model_id: str
-    seed: int
+    seed: int | None
     split_kind: str
     num_parameters: int
-    train_time_s: float
+    train_time_s: float | None
     phantom: bool
     threshold: float
     min_recall: float
@@ -150,7 +152,8 @@ def seed_groups(results: Sequence[ModelResult]) -> dict[str, list[ModelResult]]:
     """
     groups: dict[tuple[str, str], list[ModelResult]] = {}
     for result in results:
-        groups.setdefault((result.recipe, result.split_kind), []).append(result)
+        if result.seed is not None:
+            groups.setdefault((result.recipe, result.split_kind), []).append(result)
     recipes = [recipe for recipe, _ in groups]
     return {
         recipe if recipes.count(recipe) == 1 else f"{recipe} ({split_kind})": members

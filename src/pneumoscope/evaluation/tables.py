@@ -97,19 +97,18 @@ def headline_table(results: Sequence[ModelResult], split: str) -> Table:
         _section(
             result.name,
             f"{result.num_parameters / 1e6:.2f}",
-            f"{result.train_time_s / 60:.1f}",
+            _mean_minutes([result.train_time_s]),
             *(_figures(summary) for summary in result.summaries(split)),
         )
         for result in results
     ]
     for name, group in seed_groups(results).items():
-        mean_time_s = sum(result.train_time_s for result in group) / len(group)
         both = zip(*(result.summaries(split) for result in group), strict=True)
         sections.append(
             _section(
                 f"{name}, mean ± sd of {len(group)} seeds",
                 f"{group[0].num_parameters / 1e6:.2f}",
-                f"{mean_time_s / 60:.1f}",
+                _mean_minutes([result.train_time_s for result in group]),
                 *(_spreads(summaries) for summaries in both),
             )
         )
@@ -219,6 +218,11 @@ def _title(results: Sequence[ModelResult], split: str) -> str:
 
 def _section(name: str, params: str, time: str, at_default: Row, recall_first: Row) -> Section:
     return Section(name, (params, time, *at_default), (params, time, *recall_first))
+
+
+def _mean_minutes(times_s: Sequence[float | None]) -> str:
+    known = [time_s for time_s in times_s if time_s is not None]
+    return f"{sum(known) / len(known) / 60:.1f}" if len(known) == len(times_s) else MISSING
 
 
 def _figures(summary: Summary) -> Row:

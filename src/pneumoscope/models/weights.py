@@ -17,8 +17,13 @@ def find_weights(name: str) -> Path:
     Raises:
         WeightsError: there is none; the message says where it was looked for and how to get it.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
+    try:
+        path = Path(name).expanduser()
+        is_there = path.is_file()
+    except (RuntimeError, OSError) as error:  # no such home, or a name no file can have
+        reason = error.strerror if isinstance(error, OSError) else "there is no such home folder"
+        raise WeightsError(f"weights {name!r:.120}: {reason}; give a name or a path") from error
+    if is_there:
         return path
     file_name = path.name if path.suffix == ".npz" else f"{path.name}.npz"
     places = [folder / file_name for folder in WEIGHTS_DIRS] if path.name == name else [path]

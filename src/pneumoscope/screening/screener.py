@@ -177,5 +177,9 @@ class Screener:
                 "it was squeezed to a square"
             )
         if self.bundle.manifest.get("phantom"):
-            found.append("was scored by a network that has only seen PHANTOM films")
+            found.append(
+                "was compared with a threshold that was chosen on PHANTOM films"
+                if self.bundle.manifest.get("converted_from")
+                else "was scored by a network that has only seen PHANTOM films"
+            )
         return tuple(found)

@@ -60,8 +60,8 @@ def finish_bundle(
         films: the split whose ``val`` and ``test`` films were scored.
         logits: (N, K) of the films of ``val`` and of ``test``, in the order of the split.
         history: validations during training, if there were any.
-        origin: what else the manifest says of how the weights came about; ``train_time_s`` and
-            ``device`` are needed.
+        origin: what else the manifest says of how the weights came about, also instead of what
+            the recipe says; ``train_time_s`` (None if not known) and ``device`` are needed.
 
     Raises:
         EvaluationError: the scores do not allow a threshold.

@@ -15,17 +15,18 @@ def model_card(
     """Returns the card as Markdown.
 
     Args:
-        recipe: what was trained.
+        recipe: what was trained; of a converted network, the parts that hold for it.
         operating_point: content of ``operating_point.json``.
         metrics: content of ``metrics.json``.
-        manifest: what ``manifest.json`` will hold besides the hashes.
+        manifest: what ``manifest.json`` will hold besides the hashes; ``converted_from`` in it
+            says that the weights come from outside.
 
     Source: the headings follow Mitchell et al., "Model Cards for Model Reporting"
     (arXiv:1810.03993).
     """
     data = manifest["data"]
     phantom = "**PHANTOM: drawn films, not patients.** " if manifest["phantom"] else ""
-    films = "phantom films" if manifest["phantom"] else "films of one to five year old children"
+    converted = manifest.get("converted_from")
     source = (
         "Procedural phantoms (`pneumoscope.data.phantom`)."
         if manifest["phantom"]
@@ -39,20 +40,20 @@ def model_card(
 
 ## Model
 `{recipe.model.name}`, {manifest["num_parameters"]:,} parameters, input {recipe.model.img_size} x \
-{recipe.model.img_size} grey shown in {recipe.model.in_chans} channels, scaled to [-1, 1]. \
-Recipe `{recipe.name}`, seed {recipe.training.seed}; \
-{manifest["train_time_s"] / 60:.1f} minutes of training; {manifest["device"]}; \
+{recipe.model.img_size} grey shown in {recipe.model.in_chans} channels, scaled to [-1, 1]\
+{", then each film standardised inside the network" if recipe.model.standardize else ""}. \
+{_weights(recipe, manifest)}; {manifest["device"]}; \
 {manifest["hardware"]["processor"]}, {manifest["hardware"]["num_cores"]} cores.
 
 ## Intended use
 Research on recall-first screening of frontal chest radiographs, PNEUMONIA against NORMAL. \
-Trained on {films}: adults, lateral views, other findings and other equipment are outside what it \
-has seen, and it still answers there. Pneumonia is a clinical diagnosis; a film alone does not \
-make it.
+{_seen(manifest)}, and it still answers there. \
+Pneumonia is a clinical diagnosis; a film alone does not make it.
 
 ## Data
 {source} Split `{data["split_kind"]}` (SHA-256 `{data["split_sha256"][:16]}`): \
-{data["num_train"]} train, {data["num_val"]} validation, {data["num_test"]} test films.
+{data["num_train"]} train, {data["num_val"]} validation, {data["num_test"]} test films.\
+{_CONTAMINATION if converted else ""}
 
 ## Operating point
 {operating_point["rule"].capitalize()}, chosen on {operating_point["num_cases"]} validation \
@@ -73,6 +74,38 @@ Validation films come from the training folder and are easier than the test film
 lands elsewhere on other data. The share of PNEUMONIA here is far above that of any clinic, so \
 precision will be lower there. Text, markers and exposure habits of one centre may carry signal.
 """
+
+
+_CONTAMINATION = """
+
+**It is not known which films this network was trained on.** If validation films were among them, \
+the threshold and its figures are too good; if test films were, all figures are."""
+
+
+def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
+    """Returns where the weights come from."""
+    converted = manifest.get("converted_from")
+    if converted:
+        return (
+            f"Weights from outside, trained elsewhere: file `{converted['file']}`, SHA-256 "
+            f"`{converted['sha256']}`, converted and otherwise unchanged"
+        )
+    minutes = manifest["train_time_s"] / 60
+    return f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
+
+
+def _seen(manifest: dict[str, Any]) -> str:
+    """Returns what the network was trained on and what lies outside of that."""
+    if manifest.get("converted_from"):
+        return (
+            "What it was trained on is not recorded: whatever that was not, by age, view, finding "
+            "or equipment, is outside what it has seen"
+        )
+    films = "phantom films" if manifest["phantom"] else "films of one to five year old children"
+    return (
+        f"Trained on {films}: adults, lateral views, other findings and other equipment are "
+        "outside what it has seen"
+    )
 
 
 def _rows(metrics: dict[str, Any]) -> str:

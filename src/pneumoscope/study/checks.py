@@ -14,6 +14,7 @@ from pneumoscope.bundle import open_bundle, shipped_bundles
 from pneumoscope.data.scan import DEFAULT_DATA, scan_folder
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.files import make_folder
+from pneumoscope.models.weights import WEIGHTS_DIRS
 
 _MIN_FREE_BYTES = 2 * 2**30  # a full study with its checkpoints and caches takes about 1 GiB
 
@@ -36,6 +37,7 @@ def run_checks() -> list[Check]:
         _decoders,
         _films,
         _bundles,
+        _weights,
         _cache,
         _disk,
         _kaggle,
@@ -107,6 +109,18 @@ def _bundles() -> Check:
     except PneumoscopeError as error:
         return Check("missing", "bundles", str(error), "install the package again")
     return Check("ok", "bundles", ", ".join(found))
+
+
+def _weights() -> Check:
+    found = [path.as_posix() for folder in WEIGHTS_DIRS for path in sorted(folder.glob("*.npz"))]
+    if found:
+        return Check("ok", "pretrained weights", ", ".join(found))
+    return Check(
+        "note",
+        "pretrained weights",
+        f"none in {' or '.join(folder.as_posix() for folder in WEIGHTS_DIRS)}",
+        "to fine-tune: pneumoscope weights fetch ViT-Ti_16",
+    )
 
 
 def _cache() -> Check:

@@ -34,7 +34,6 @@ from pneumoscope.labels import CLASS_NAMES
 from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import load_weights
 from pneumoscope.models.npz import load_npz
-from pneumoscope.models.npz_format import inspect_npz
 from pneumoscope.models.weights import find_weights
 from pneumoscope.study.bundling import finish_bundle, start_bundle
 from pneumoscope.study.films import SplitFilms, open_films
@@ -124,7 +123,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     if group.is_main:
         write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
     with _recorder(recipe, folder, console, group) as recorder:
-        fitted = Trainer(
+        trainer = Trainer(
             recipe,
             LabelledFilms(pixels["train"], films.labels("train")),
             LabelledFilms(pixels["val"], films.labels("val")),
@@ -135,7 +134,8 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             recorder=recorder,
             teacher=teacher,
             weights=weights,
-        ).fit()
+        )
+        fitted = trainer.fit()
     draft = folder / DRAFT
     if group.is_main:
         start_bundle(fitted.network, draft, recipe.bundle.dtype)
@@ -148,7 +148,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     if group.is_main:
         origin = {
             "teacher": teacher.model_id if teacher else None,
-            "pretrained": asdict(inspect_npz(weights)) if weights else None,
+            "pretrained": asdict(trainer.pretrained) if trainer.pretrained else None,
             "best_epoch": fitted.best_epoch,
             "train_time_s": round(fitted.train_time_s, 1),
             "device": device.reason,

@@ -17,14 +17,15 @@ from rich.progress import Progress
 from pneumoscope.config import Recipe, load_recipe
 from pneumoscope.data.phantom import write_phantoms
 from pneumoscope.data.scan import DEFAULT_DATA, scan_folder
-from pneumoscope.errors import UsageError
+from pneumoscope.errors import UsageError, WeightsError
 from pneumoscope.evaluation.comparison import Comparison, compare
 from pneumoscope.evaluation.results import ModelResult
+from pneumoscope.models.weights import find_weights
 from pneumoscope.study.run import Source, run
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "quick": ("quick_cnn", "quick_scratch"),
-    "full": ("cnn", "scratch"),
+    "quick": ("quick_cnn", "quick_scratch", "quick_pretrained"),
+    "full": ("cnn", "scratch", "pretrained_ti16"),
 }
 """Shipped recipes by preset, in the order in which they are trained (teachers first)."""
 
@@ -72,7 +73,8 @@ def load_recipes(names: Sequence[str], num_seeds: int, overrides: Sequence[str])
     recipes = [load_recipe(name, overrides) for name in names]
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise UsageError("two recipes have the same name; give each its own")
-    recipes.sort(key=lambda recipe: bool(recipe.distillation.teacher))
+    teachers = {recipe.distillation.teacher for recipe in recipes}
+    recipes.sort(key=lambda recipe: recipe.name not in teachers)
     return [
         recipe.model_copy(
             update={
@@ -84,6 +86,25 @@ def load_recipes(names: Sequence[str], num_seeds: int, overrides: Sequence[str])
         for recipe in recipes
         for offset in range(num_seeds)
     ]
+
+
+def with_weights_here(recipes: Sequence[Recipe], console: Console) -> list[Recipe]:
+    """Returns the recipes without those whose pretrained checkpoint is not here.
+
+    Each of the others is named on ``console``, with how to get what it lacks.
+    """
+    found = []
+    for recipe in recipes:
+        try:
+            if recipe.pretrained.weights:
+                find_weights(recipe.pretrained.weights)
+        except WeightsError as error:
+            console.print(
+                f"{recipe.name} is left out: {error}", style="yellow", markup=False, soft_wrap=True
+            )
+        else:
+            found.append(recipe)
+    return found
 
 
 def run_study(
@@ -104,8 +125,12 @@ def run_study(
         skip_unreadable: leave out films that cannot be decoded.
 
     Raises:
+        WeightsError: a pretrained checkpoint is not here; told before anything is trained.
         PneumoscopeError: whatever stands in the way; finished runs stay finished.
     """
+    for recipe in recipes:
+        if recipe.pretrained.weights:
+            find_weights(recipe.pretrained.weights)
     results = []
     first_seed: dict[str, int] = {}
     for recipe in recipes:

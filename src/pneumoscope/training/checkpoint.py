@@ -5,6 +5,7 @@ with ``weights_only=True``: no pickle is ever executed.
 """
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -57,4 +58,6 @@ def _read(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not look at them
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(damaged)
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about formats; what cannot be read raises
+        return dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -6,7 +6,7 @@ second version.
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,6 +22,7 @@ from pneumoscope.models.scoring import score_pixels
 from pneumoscope.training.device import Device
 
 T = TypeVar("T")
+F = TypeVar("F", np.float32, np.float64)
 
 SCORING_BATCH = 64
 """Films a forward pass when scoring; also the unit that is dealt out to processes."""
@@ -106,26 +107,33 @@ def score_together(
 ) -> NDArray[np.float64]:
     """Returns logits (N, K) of ``pixels`` (N, S, S) on every process, each film scored once.
 
-    Whole batches are dealt out in turn, and put back by number. Nothing is padded or dropped,
-    and a batch holds the same films whatever the number of processes, so the scores are the
-    same too.
+    A batch holds the same films whatever the number of processes, so the scores are the same too.
     """
-    starts = range(0, len(pixels), SCORING_BATCH)[group.rank :: group.world_size]
-    mine = {
-        start: score_pixels(
-            network,
-            pixels[start : start + SCORING_BATCH],
-            batch_size=SCORING_BATCH,
-            device=device.device,
-        )
-        for start in starts
-    }
-    if group.world_size == 1:
-        parts = mine
-    else:
-        gathered: list[dict[int, NDArray[np.float64]]] = [{} for _ in range(group.world_size)]
-        dist.all_gather_object(gathered, mine)
-        parts = {start: logits for part in gathered for start, logits in part.items()}
-    if not parts:
+
+    def score(batch: slice) -> NDArray[np.float64]:
+        return score_pixels(network, pixels[batch], batch_size=SCORING_BATCH, device=device.device)
+
+    if len(pixels) == 0:
         return np.empty((0, int(network.num_classes)))  # type: ignore[arg-type]
+    return in_batches_together(len(pixels), score, group)
+
+
+def in_batches_together(
+    num_films: int, compute: Callable[[slice], NDArray[F]], group: Group
+) -> NDArray[F]:
+    """Returns what ``compute`` gives for each batch of films, in their order, on every process.
+
+    Whole batches are dealt out in turn, and put back by number. Nothing is padded or dropped.
+
+    Args:
+        num_films: at least one.
+        compute: gives one row a film; called with the places of a batch.
+        group: this process among its peers.
+    """
+    starts = range(0, num_films, SCORING_BATCH)[group.rank :: group.world_size]
+    parts = {start: compute(slice(start, start + SCORING_BATCH)) for start in starts}
+    if group.world_size > 1:
+        gathered: list[dict[int, NDArray[F]]] = [{} for _ in range(group.world_size)]
+        dist.all_gather_object(gathered, parts)
+        parts = {start: rows for part in gathered for start, rows in part.items()}
     return np.concatenate([parts[start] for start in sorted(parts)])

@@ -20,36 +20,41 @@ from torch import Tensor
 from pneumoscope.models.scoring import network_input
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.device import Device
+from pneumoscope.training.distributed import Group, in_batches_together
 
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse strengths of the L2 penalty that are tried, on standardised features."""
-
-_BATCH = 64
 
 
 def frozen_features(
     network: VisionTransformer,
     pixels: NDArray[np.uint8],
     device: Device,
-    augment: Callable[[Tensor], Tensor] | None = None,
+    group: Group,
+    augment: Callable[[Tensor, int], Tensor] | None = None,
 ) -> NDArray[np.float32]:
-    """Returns what the head reads (N, D) of grey ``pixels`` (N, S, S) uint8.
+    """Returns what the head reads (N, D) of grey ``pixels`` (N, S, S) uint8, on every process.
 
     Args:
         network: left in eval mode; nothing of it is changed.
         pixels: an array or memory map; read a batch at a time.
         device: where ``network`` lives, and its arithmetic.
-        augment: changes each batch (B, S, S) first; draws from torch's random state.
+        group: this process among its peers, who share the work.
+        augment: changes a batch (B, S, S) first, given the place of its first film.
     """
     network.eval()
-    parts = []
-    with torch.inference_mode(), device.autocast:
-        for start in range(0, len(pixels), _BATCH):
-            batch = torch.from_numpy(np.array(pixels[start : start + _BATCH])).to(device.device)
-            x = network_input(augment(batch) if augment else batch, network.in_chans)
+
+    def features(batch: slice) -> NDArray[np.float32]:
+        x = torch.from_numpy(np.array(pixels[batch])).to(device.device)
+        # As in training, films are augmented in their own precision.
+        x = network_input(augment(x, batch.start) if augment else x, network.in_chans)
+        with device.autocast:
             tokens = network.forward_features(x)
-            parts.append(network.pre_logits(tokens[:, 0]).float().cpu().numpy())
-    return np.concatenate(parts)
+            read: Tensor = network.pre_logits(tokens[:, 0])
+        return read.float().cpu().numpy()
+
+    with torch.inference_mode():
+        return in_batches_together(len(pixels), features, group)
 
 
 def fit_head(
@@ -62,14 +67,14 @@ def fit_head(
     """Returns the head's cross-entropy on ``train``, after fitting it by logistic regression.
 
     The strength of the penalty is the one of :data:`C_GRID` with the lowest cross-entropy on
-    ``val``. The head is changed in place; its two logits are the log odds, halved, with either
-    sign.
+    ``val``; both cross-entropies are plain means over films, whatever ``balanced``. The head is
+    changed in place; its two logits are the log odds, halved, with either sign.
 
     Args:
         network: with two classes.
         train: features (N, D) and class indices (N,); both classes.
         val: the same of the validation films.
-        balanced: weigh the classes inversely to their share.
+        balanced: weigh the classes inversely to their share in the fit.
     """
     features, labels = train
     scaler = StandardScaler().fit(features)

@@ -21,9 +21,9 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(_stream(seed, _STEP, step, rank))
 
 
-def seed_probe(seed: int, view: int) -> None:
-    """Seeds torch for one augmented view of all training films, for the linear probe."""
-    torch.manual_seed(_stream(seed, _PROBE, view))
+def seed_probe(seed: int, view: int, start: int) -> None:
+    """Seeds torch for one augmented view of the batch that starts at a film, for the probe."""
+    torch.manual_seed(_stream(seed, _PROBE, view, start))
 
 
 def epoch_order(seed: int, epoch: int, num_films: int) -> NDArray[np.int64]:

@@ -97,18 +97,19 @@ class Trainer:
             ConfigError: fewer films in a batch than processes.
             ModelError: the recipe's network cannot be built.
             RunFolderError: the saved state is of another run, or damaged.
-            TrainingError: the teacher is no CNN, or saw other films in training.
+            TrainingError: the teacher is no CNN, or saw other or unknown films in training.
             WeightsError: the checkpoint does not fit the network.
         """
         self.recipe, self.train, self.val = recipe, train, val
         self.device, self.group, self.recorder = device, group, recorder
         self.config = recipe.training
         self.path = folder / "state.pt"
+        self.pretrained = inspect_npz(weights) if weights else None
         self.identity = {
             "recipe": recipe.sha256,
             "split": split_sha256,
             "teacher": teacher.model_id if teacher else "",
-            "weights": inspect_npz(weights).sha256 if weights else "",
+            "weights": self.pretrained.sha256 if self.pretrained else "",
         }
 
         self.batch_size = min(self.config.batch_size, len(train.labels))
@@ -159,6 +160,11 @@ class Trainer:
                 f"the teacher {teacher.path} was trained on another split, so it may have seen "
                 "this run's validation films; train the teacher on this split first"
             )
+        if teacher.manifest.get("converted_from"):
+            raise TrainingError(
+                f"the teacher {teacher.path} was trained elsewhere, so it may have seen this run's "
+                "validation films; train a teacher on this split"
+            )
         guide = load_network(teacher)
         if not (isinstance(guide, ResNet) and isinstance(self.network, VisionTransformer)):
             raise TrainingError(
@@ -198,25 +204,34 @@ class Trainer:
         assert isinstance(self.network, VisionTransformer)
         views = self.recipe.pretrained.probe_views
         if views:
-            if self.group.is_main:
-                self.loss_sum, self.loss_count = self._probe(self.network, views), 1
-            share_state(self.network, self.group)
+            self.loss_sum, self.loss_count = self._probe(self.network, views), 1
             self.average = WeightAverage(self.network, self.config.ema_decay)
             self._validate(0)
             self._save()
 
     def _probe(self, network: VisionTransformer, views: int) -> float:
         """Returns the cross-entropy of the head fitted to ``views`` of each training film."""
-        features = []
-        for view in range(views):
-            seed_probe(self.config.seed, view)
-            features.append(frozen_features(network, self.train.pixels, self.device, self.augment))
-        return fit_head(
-            network,
-            (np.concatenate(features), np.tile(self.train.labels, views)),
-            (frozen_features(network, self.val.pixels, self.device), self.val.labels),
-            balanced=self.config.class_weights,
-        )
+
+        def view_features(view: int) -> NDArray[np.float32]:
+            def augment(pixels: Tensor, start: int) -> Tensor:
+                seed_probe(self.config.seed, view, start)
+                changed: Tensor = self.augment(pixels)
+                return changed
+
+            return frozen_features(network, self.train.pixels, self.device, self.group, augment)
+
+        train = np.concatenate([view_features(view) for view in range(views)])
+        val = frozen_features(network, self.val.pixels, self.device, self.group)
+        loss = 0.0
+        if self.group.is_main:
+            loss = fit_head(
+                network,
+                (train, np.tile(self.train.labels, views)),
+                (val, self.val.labels),
+                balanced=self.config.class_weights,
+            )
+        share_state(network, self.group)
+        return from_main(self.group, loss)
 
     def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yields (epoch from 1, film indices of the global batch) from the next step on."""
