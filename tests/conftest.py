@@ -1,9 +1,10 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,15 @@ def ti32_checkpoint(save_as_google: SaveAsGoogle, tmp_path_factory: pytest.TempP
     path = tmp_path_factory.mktemp("weights") / "ViT-Ti_32.npz"
     save_as_google(build_model("vit_ti32", num_classes=5, img_size=64), path)
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 3 MB; only root on Linux can mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here; that takes root on Linux")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
