@@ -18,6 +18,7 @@ from pneumoscope.evaluation.results import ModelResult
 from pneumoscope.labels import DISCLAIMER
 
 DPI = 150
+PANEL_IN = (4.6, 3.8)
 CLASS_COLOURS = ("#0072B2", "#D55E00")
 MODEL_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
 LINE_STYLES = ("-", "--", ":", "-.")
@@ -57,6 +58,15 @@ def to_png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
+@styled
+def to_svg(figure: Figure) -> bytes:
+    """Returns the figure as SVG, its text as outlines so that no font is needed to show it."""
+    stream = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "pneumoscope", "svg.fonttype": "path"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
 def new_figure(title: str, results: Sequence[ModelResult], size_in: tuple[float, float]) -> Figure:
     """Returns an empty figure with title and disclaimer; ``size_in`` is (width, height), inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.07, wspace=0.03)
@@ -64,6 +74,22 @@ def new_figure(title: str, results: Sequence[ModelResult], size_in: tuple[float,
     phantom = "PHANTOM: " if any(result.phantom for result in results) else ""
     figure.suptitle(f"{phantom}{title}", fontsize=11, fontweight="bold")
     figure.supxlabel(DISCLAIMER, fontsize=7, color=GREY)
+    return figure
+
+
+def new_panel(results: Sequence[ModelResult], size_in: tuple[float, float] = PANEL_IN) -> Figure:
+    """Returns an empty figure for one panel of a report, readable at the width of a telephone.
+
+    The report gives title, caption and disclaimer; the picture itself says where it is phantom.
+
+    Args:
+        results: the models in it.
+        size_in: (width, height) in inches; 4.6 inches wide, text of 9 points stays legible when
+            the picture is shown 390 pixels wide.
+    """
+    figure = Figure(figsize=size_in, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+    if any(result.phantom for result in results):
+        figure.suptitle("PHANTOM", fontsize=9, color=GREY)
     return figure
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ from pneumoscope.evaluation.operating_point import (
     summarize_counts,
 )
 from pneumoscope.evaluation.predictions import Predictions, read_csv, read_predictions
+
+if TYPE_CHECKING:
+    from pneumoscope.data.quality import QualityRange
+    from pneumoscope.evaluation.film_table import FilmTable
+    from pneumoscope.evaluation.shift_table import ShiftTable
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "val_loss", "val_auroc", "lr", "time_s")
 
@@ -52,6 +57,11 @@ class History:
     lr: npt.NDArray[np.float64]
     time_s: npt.NDArray[np.float64]
 
+    @classmethod
+    def empty(cls) -> Self:
+        """Returns the history of a training that was not recorded."""
+        return cls(*(np.empty(0) for _ in HISTORY_COLUMNS))
+
 
 def read_history(path: Path) -> History:
     """Returns the training history that ``history.csv`` holds.
@@ -69,17 +79,23 @@ class ModelResult:
     Attributes:
         name: how it is called in tables and figures.
         recipe: the name its recipe gives it; several seeds of one recipe share it.
-        model: the network, a name that ``build_model`` knows.
+        model: the network, a name that ``build_model`` knows; empty where it is not known.
         model_id: names exactly these weights.
         seed: of the training run; None where it is not known.
-        split_kind: ``"patient"`` or ``"stratified"``.
-        num_parameters: of the network.
+        split_kind: ``"patient"`` or ``"stratified"``; empty where it is not known.
+        num_parameters: of the network; None where it is not known.
         train_time_s: seconds of training; None where they are not known.
         phantom: trained and tested on drawn phantoms, not on films of patients.
         threshold: the frozen recall-first threshold, chosen on validation.
         min_recall: the validation recall it had to reach.
         predictions: scores of the validation and the test films.
         history: the training run.
+        external: whether the test films come from elsewhere than the training films.
+        film_table: what was measured on the films; None where they were not at hand.
+        shift_table: scores of the altered test films; None where there are none.
+        training_quality: what the training films look like; None where it was not recorded.
+        audit: what the audit of the films found; None where they were not at hand.
+        manifest: of the bundle; None where there is none.
     """
 
     name: str
@@ -88,13 +104,19 @@ class ModelResult:
     model_id: str
     seed: int | None
     split_kind: str
-    num_parameters: int
+    num_parameters: int | None
     train_time_s: float | None
     phantom: bool
     threshold: float
     min_recall: float
     predictions: Predictions
     history: History
+    external: bool = False
+    film_table: "FilmTable | None" = None
+    shift_table: "ShiftTable | None" = None
+    training_quality: "QualityRange | None" = None
+    audit: dict[str, Any] | None = None
+    manifest: dict[str, Any] | None = None
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Self:
@@ -120,6 +142,7 @@ class ModelResult:
                 min_recall=bundle.operating_point["min_recall"],
                 predictions=read_predictions(bundle.path / "predictions.csv"),
                 history=read_history(bundle.path / "history.csv"),
+                manifest=manifest,
             )
         except KeyError as error:
             raise BundleError(

@@ -7,7 +7,8 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pneumoscope.evaluation.metrics import Interval, SetMetrics
+from pneumoscope.evaluation.intervals import Interval
+from pneumoscope.evaluation.metrics import SetMetrics
 from pneumoscope.evaluation.operating_point import Summary
 from pneumoscope.evaluation.results import (
     METRICS,
@@ -96,7 +97,7 @@ def headline_table(results: Sequence[ModelResult], split: str) -> Table:
     sections = [
         _section(
             result.name,
-            f"{result.num_parameters / 1e6:.2f}",
+            _millions(result.num_parameters),
             _mean_minutes([result.train_time_s]),
             *(_figures(summary) for summary in result.summaries(split)),
         )
@@ -107,7 +108,7 @@ def headline_table(results: Sequence[ModelResult], split: str) -> Table:
         sections.append(
             _section(
                 f"{name}, mean ± sd of {len(group)} seeds",
-                f"{group[0].num_parameters / 1e6:.2f}",
+                _millions(group[0].num_parameters),
                 _mean_minutes([result.train_time_s for result in group]),
                 *(_spreads(summaries) for summaries in both),
             )
@@ -116,7 +117,7 @@ def headline_table(results: Sequence[ModelResult], split: str) -> Table:
         sections += [
             _section(
                 reference.name,
-                f"{reference.num_parameters / 1e6:.2f}",
+                _millions(reference.num_parameters),
                 MISSING,
                 *(_figures(summary) for summary in reference.summaries),
             )
@@ -218,6 +219,10 @@ def _title(results: Sequence[ModelResult], split: str) -> str:
 
 def _section(name: str, params: str, time: str, at_default: Row, recall_first: Row) -> Section:
     return Section(name, (params, time, *at_default), (params, time, *recall_first))
+
+
+def _millions(num_parameters: int | None) -> str:
+    return MISSING if num_parameters is None else f"{num_parameters / 1e6:.2f}"
 
 
 def _mean_minutes(times_s: Sequence[float | None]) -> str:
