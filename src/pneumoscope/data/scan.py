@@ -25,7 +25,9 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm"})
 _EXTENSIONS_TEXT = ", ".join(sorted(EXTENSIONS))
 _FOLDERS = ("train", "val", "test")
 _REQUIRED = ("train", "test")
-_JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+"""Names, in lower case, that archives and operating systems leave among films."""
+
 _MAX_DEPTH = 3  # archive/chest_xray/chest_xray
 _LAYOUT = "{train,test}/{NORMAL,PNEUMONIA}"
 
@@ -125,7 +127,7 @@ def _entries(folder: Path) -> list[Path]:
         raise LayoutError(
             f"{folder} cannot be read ({error.strerror}); give this user access to it"
         ) from error
-    return [c for c in children if not c.name.startswith(".") and c.name.lower() not in _JUNK]
+    return [c for c in children if not c.name.startswith(".") and c.name.lower() not in JUNK]
 
 
 def _subfolders(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:

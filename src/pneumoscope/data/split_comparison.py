@@ -1,0 +1,60 @@
+"""The two ways to divide a training folder, side by side: who sits next to a sibling."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pneumoscope.data.scan import FilmFolder
+from pneumoscope.data.split import KINDS, Split, make_split
+from pneumoscope.errors import SplitError
+
+
+@dataclass(frozen=True)
+class SplitLeak:
+    """What validation has in common with training under one split.
+
+    Attributes:
+        kind: of the split.
+        num_train: films to train on.
+        num_val: films to validate on.
+        num_val_with_sibling: of these, films of a patient (by number) who is in training too.
+        num_val_copies: of these, films whose very bytes are in training too.
+    """
+
+    kind: str
+    num_train: int
+    num_val: int
+    num_val_with_sibling: int
+    num_val_copies: int
+
+
+def compare_splits(folder: FilmFolder, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Returns a :class:`SplitLeak` for each kind of split, as plain values.
+
+    A kind that the folder is too small for is left out.
+
+    Args:
+        folder: films with a training part.
+        seed: which division.
+    """
+    return [asdict(leak) for kind in KINDS if (leak := _leak(folder, kind, seed))]
+
+
+def measure_leak(split: Split) -> SplitLeak:
+    """Returns what the validation films of a split have in common with its training films."""
+    train, val = split.subset("train"), split.subset("val")
+    patients = {row.patient_id for row in train}
+    copies = {row.sha256 for row in train}
+    return SplitLeak(
+        kind=split.kind,
+        num_train=len(train),
+        num_val=len(val),
+        num_val_with_sibling=sum(row.patient_id in patients for row in val),
+        num_val_copies=sum(row.sha256 in copies for row in val),
+    )
+
+
+def _leak(folder: FilmFolder, kind: str, seed: int) -> SplitLeak | None:
+    try:
+        return measure_leak(make_split(folder, kind, seed=seed))
+    except SplitError:
+        return None
