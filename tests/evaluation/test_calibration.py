@@ -1,5 +1,7 @@
 """Calibration against statsmodels, scikit-learn, a grid, exact identities and simulation."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -158,7 +160,7 @@ def test_bins_are_of_equal_mass_in_order_and_hold_every_film(films):
     bins = measure_calibration(y, x, patients).bins
     assert [b.num_films for b in bins] == [40] * 10
     assert sum(b.num_pneumonia for b in bins) == y.sum()
-    assert all(a.high < b.low for a, b in zip(bins, bins[1:], strict=False))
+    assert all(a.high < b.low for a, b in pairwise(bins))
     for b in bins:
         assert b.low <= b.mean_score <= b.high
         assert b.interval[0] <= b.share <= b.interval[1]

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from pneumoscope.data.quality import QUALITY_ATTRIBUTES, Quality, quality_range
-from pneumoscope.evaluation.drift import measure_drift
+from pneumoscope.evaluation.drift import SIZES, measure_drift
 from pneumoscope.evaluation.film_table import FilmTable
 from pneumoscope.evaluation.intervals import wilson_interval
 from pneumoscope.evaluation.predictions import Predictions
@@ -56,8 +56,8 @@ def test_films_like_the_training_films_are_left_alone(training, val):
         values = draw_values(seed, 600)
         found = measure_drift(val, test, 0.3, table_of(test, values), training)
         assert not found.differs
-        outside = [q.share_outside for q in found.quality if q.attribute not in ("height_px", "width_px")]  # fmt: skip
-        assert np.mean(outside) == pytest.approx(0.01, abs=0.012)
+        judged = [q.share_outside for q in found.quality if q.attribute not in SIZES]
+        assert np.mean(judged) == pytest.approx(0.01, abs=0.012)
 
 
 def test_darker_films_are_noticed_by_name(training, val):

@@ -120,8 +120,8 @@ def test_an_attribute_that_does_not_vary_makes_no_group(films, table):
     same = FilmTable(
         table.path,
         table.sha256,
-        {**table.values, "height_px": np.full(NUM_FILMS, 224.0), "width_px": np.full(NUM_FILMS, 224.0)},
-    )  # fmt: skip
+        {**table.values, **{name: np.full(NUM_FILMS, 224.0) for name in ("height_px", "width_px")}},
+    )
     attributes = {group.attribute for group in measure_subgroups(films, 0.5, same).groups}
     assert attributes == {SERIES, "brightness", "contrast", "sharpness"}
 

@@ -1,10 +1,12 @@
 """The two ways to divide a training folder, side by side: who sits next to a sibling."""
 
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
+from pneumoscope.data.patients import patient_key
 from pneumoscope.data.scan import FilmFolder
-from pneumoscope.data.split import KINDS, Split, make_split
+from pneumoscope.data.split import KINDS, Split, SplitRow, make_split
 from pneumoscope.errors import SplitError
 
 
@@ -16,14 +18,18 @@ class SplitLeak:
         kind: of the split.
         num_train: films to train on.
         num_val: films to validate on.
-        num_val_with_sibling: of these, films of a patient (by number) who is in training too.
+        num_val_same_patient: of these, films of a patient, by kind and number, who is in training
+            too.
+        num_val_same_number: of these, films whose patient's number is in training too; bacterial
+            and viral films of one number may or may not be one child.
         num_val_copies: of these, films whose very bytes are in training too.
     """
 
     kind: str
     num_train: int
     num_val: int
-    num_val_with_sibling: int
+    num_val_same_patient: int
+    num_val_same_number: int
     num_val_copies: int
 
 
@@ -42,15 +48,21 @@ def compare_splits(folder: FilmFolder, *, seed: int = 0) -> list[dict[str, Any]]
 def measure_leak(split: Split) -> SplitLeak:
     """Returns what the validation films of a split have in common with its training films."""
     train, val = split.subset("train"), split.subset("val")
-    patients = {row.patient_id for row in train}
+    patients = {_patient(row) for row in train}
+    numbers = {row.patient_id for row in train}
     copies = {row.sha256 for row in train}
     return SplitLeak(
         kind=split.kind,
         num_train=len(train),
         num_val=len(val),
-        num_val_with_sibling=sum(row.patient_id in patients for row in val),
+        num_val_same_patient=sum(_patient(row) in patients for row in val),
+        num_val_same_number=sum(row.patient_id in numbers for row in val),
         num_val_copies=sum(row.sha256 in copies for row in val),
     )
+
+
+def _patient(row: SplitRow) -> str:
+    return patient_key(PurePosixPath(row.path).name)
 
 
 def _leak(folder: FilmFolder, kind: str, seed: int) -> SplitLeak | None:
