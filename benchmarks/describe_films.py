@@ -3,7 +3,8 @@
     python benchmarks/describe_films.py BUNDLE --data Data/chest_xray [--split SPLIT.csv]
 
 Counts, patients and the looks of the training films go into the manifest, where a bundle made
-today has them from its run; MODEL_CARD.md and DATA_CARD.md are written from it. Weights, scores,
+today has them from its run; MODEL_CARD.md and DATA_CARD.md are written from it, and the training
+films are listed. Weights, scores,
 threshold and figures stay byte for byte. The films must be those of the run: the split that is
 read, or made again from the films, must have the manifest's hash.
 """
@@ -23,6 +24,7 @@ from pneumoscope.study.card import model_card
 from pneumoscope.study.data_card import data_card
 from pneumoscope.study.data_facts import data_facts, training_quality
 from pneumoscope.study.films import open_films
+from pneumoscope.study.seen import write_training_films
 
 
 def main(
@@ -45,6 +47,7 @@ def main(
     card = model_card(recipe, opened.operating_point, opened.metrics, manifest)
     write_text(opened.path / "MODEL_CARD.md", card)
     write_text(opened.path / "DATA_CARD.md", data_card(manifest))
+    write_training_films(opened.path, films.rows("train"))
     seal_bundle(opened.path, manifest)
     typer.echo(f"described: {opened.path}")
 

@@ -9,8 +9,12 @@
     predictions.csv       every validation and test score behind those results
     history.csv           the training curves
     MODEL_CARD.md         for people
-    DATA_CARD.md          for people: the films (bundles of older versions lack it)
+    DATA_CARD.md          for people: the films
+    training_films.csv    names and hashes of the films it was trained on
     manifest.json         hashes of all the above, of data, split and code; seeds, versions, time
+
+Bundles of older versions lack the data card and the training films; so do those whose weights
+come from elsewhere, as to the latter.
 
 Reading a bundle needs no torch. Its hashes are checked every time: a changed byte is refused.
 """
@@ -41,7 +45,7 @@ CONTENT = (
 )
 """The files that ``manifest.json`` vouches for."""
 
-OPTIONAL_CONTENT = ("DATA_CARD.md",)
+OPTIONAL_CONTENT = ("DATA_CARD.md", "training_films.csv")
 """Files that it vouches for where they are there."""
 
 _STUDY_ORDER = ("cnn", "scratch", "pretrained_ti16")

@@ -1,4 +1,4 @@
-"""Side letters: drawing one flips no more decisions than docs/evaluation.md states."""
+"""Side letters: drawing one flips no more decisions than docs/report.md states."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from pneumoscope.data.radiograph import Radiograph, read_radiograph
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import score_pixels
 
-DOC = Path(__file__).parents[2] / "docs" / "evaluation.md"
+DOC = Path(__file__).parents[2] / "docs" / "report.md"
 EVERY = 6
 MARKERS = {name: change for name, change in CORRUPTIONS.items() if family(name) == MARKER_ADDED}
 

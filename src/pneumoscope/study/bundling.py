@@ -25,6 +25,7 @@ from pneumoscope.study.data_card import data_card
 from pneumoscope.study.data_facts import data_facts, training_quality
 from pneumoscope.study.films import SplitFilms
 from pneumoscope.study.provenance import provenance
+from pneumoscope.study.seen import write_training_films
 
 RULE = "highest precision with recall >= min_recall"
 
@@ -106,6 +107,7 @@ def finish_bundle(
     }
     if not origin.get("converted_from"):  # else it is not known what the training films were
         manifest["data"]["training_quality"] = training_quality(films).to_dict()
+        write_training_films(draft, films.rows("train"))
     write_json(
         draft / "config.json",
         {

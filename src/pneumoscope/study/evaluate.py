@@ -31,6 +31,7 @@ from pneumoscope.models.scoring import score_pixels
 from pneumoscope.study.gallery import worst_cases
 from pneumoscope.study.reading import MeasuredFilm, ReadFilm, read_films
 from pneumoscope.study.robustness import sample_films, score_under_shifts
+from pneumoscope.study.seen import count_seen
 
 _BATCH = 64
 
@@ -80,6 +81,7 @@ def evaluate(
         predictions=own.films("val").joined(test),
         phantom=own.phantom or is_phantom(folder.root),
         external=not _are_its_own(own, test),
+        num_seen=count_seen(bundle, folder.root, scored.films),
         film_table=scored.table,
         shift_table=_alter(network, img_size, scored, console) if robustness else None,
         audit=_audit(folder, console),

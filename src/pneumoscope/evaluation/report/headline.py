@@ -36,6 +36,14 @@ def summary_section(results: Sequence[ModelResult]) -> Section:
     ]
     for result in results:
         at = result.summaries("test")[1]
+        if result.num_seen:
+            blocks.append(
+                Text(
+                    f"{verbatim(result.name)} **was trained on {result.num_seen:,} of these "
+                    "films**, by name or content. Nothing below says how it does on new ones.",
+                    level="warning",
+                )
+            )
         blocks.append(
             Text(
                 f"{verbatim(result.name)} finds **{at['tp']} of {at['tp'] + at['fn']}** films with "

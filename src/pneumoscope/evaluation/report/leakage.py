@@ -31,6 +31,7 @@ def leakage_section(results: Sequence[ModelResult]) -> Section:
             "are chosen, is cut from the training folder: the split of kind `patient` keeps every "
             "child on one side, the split of kind `stratified`, the reference study's, does not."
         ),
+        *(Text(_seen(result)) for result in results if result.num_seen is not None),
         *_split_blocks(results, audit),
         *_audit_blocks(audit),
         *_duplicate_blocks(results, duplicates),
@@ -41,6 +42,13 @@ def leakage_section(results: Sequence[ModelResult]) -> Section:
         "duplicates": {name: asdict(found) for name, found in duplicates.items()},
     }
     return Section("leakage", "Is anything leaking?", tuple(blocks), data)
+
+
+def _seen(result: ModelResult) -> str:
+    return (
+        f"{verbatim(result.name)}: {result.num_seen:,} of {len(result.films('test')):,} test films "
+        "are among its training films, by name or by content."
+    )
 
 
 def _optimism(result: ModelResult) -> dict[str, Any]:
