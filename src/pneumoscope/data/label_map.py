@@ -27,12 +27,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from pneumoscope.config import Section
 from pneumoscope.data.patients import patient_key
-from pneumoscope.data.radiograph import FORMATS, sniff_format
-from pneumoscope.data.scan import EXTENSIONS, JUNK, Film, FilmFolder
+from pneumoscope.data.scan import JUNK, Film, FilmFolder, looks_like_film
 from pneumoscope.errors import ConfigError, LayoutError
 from pneumoscope.labels import Label
-
-_HEADER_BYTES = 512
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -175,21 +172,10 @@ def _files_below(root: Path) -> Iterator[str]:
                 yield (Path(parent) / name).relative_to(root).as_posix()
 
 
-def _is_film(path: Path) -> bool:
-    """Returns whether a file is a film by its name or, as DICOM often has none, its content."""
-    if path.suffix.lower() in EXTENSIONS:
-        return True
-    try:
-        with path.open("rb") as stream:
-            return sniff_format(stream.read(_HEADER_BYTES)) in FORMATS
-    except OSError:
-        return False
-
-
 def _from_folders(root: Path, label_map: LabelMap) -> Iterator[_Labelled]:
     for path in _files_below(root):
         named = [f for f in reversed(PurePosixPath(path).parts[:-1]) if label_map.names(f)]
-        if not _is_film(root / path):
+        if not looks_like_film(root / path):
             if named and label_map.meaning(named[0]) is not None:
                 raise LayoutError(
                     f"{root / path} is not a film; expected only films among those of a class; "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumoscope.data.patients import patient_group, patient_key
+from pneumoscope.data.radiograph import FORMATS, sniff_format
 from pneumoscope.errors import LayoutError
 from pneumoscope.labels import CLASS_NAMES, Label
 
@@ -22,6 +23,7 @@ DEFAULT_DATA = Path("Data/chest_xray")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm"})
 """Extensions of films, in lower case."""
 
+_HEADER_BYTES = 512
 _EXTENSIONS_TEXT = ", ".join(sorted(EXTENSIONS))
 _FOLDERS = ("train", "val", "test")
 _REQUIRED = ("train", "test")
@@ -104,6 +106,17 @@ def scan_labelled(root: Path) -> FilmFolder:
         raise LayoutError(_explain_missing(root, CLASS_NAMES))
     films = _labelled_films(found, found, "test", required=True)
     return FilmFolder(found, tuple(sorted(films, key=lambda film: film.path)))
+
+
+def looks_like_film(path: Path) -> bool:
+    """Returns whether a file is a film by its name or, as DICOM often has none, its content."""
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return sniff_format(stream.read(_HEADER_BYTES)) in FORMATS
+    except OSError:
+        return False
 
 
 def _check_is_folder(root: Path) -> None:

@@ -33,8 +33,8 @@ def external_section(results: Sequence[ModelResult]) -> Section:
         for result in results
     }
     source = (
-        "These films come **from another source** than those the model was made with. The "
-        "threshold is the frozen one; nothing was fitted on them."
+        "These are **not the model's own test films**. The threshold is the frozen one; nothing "
+        "was fitted on them."
         if results[0].external
         else "These are the test films that belong to the model's own data."
     )

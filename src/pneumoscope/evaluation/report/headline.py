@@ -25,10 +25,10 @@ def summary_section(results: Sequence[ModelResult]) -> Section:
     """Returns what each model does at its frozen threshold, in words and counts."""
     films = results[0].films("test")
     num_patients = len(np.unique(films.patient_id))
+    whose = " (not the model's own test films)" if results[0].external else ""
     blocks: list[Block] = [
         Text(
-            f"Tested on {len(films):,} films of {num_patients:,} patients"
-            f"{' from another source' if results[0].external else ''}: "
+            f"Tested on {len(films):,} films of {num_patients:,} patients{whose}: "
             f"{int(films.y_true.sum()):,} PNEUMONIA, {int((films.y_true == 0).sum()):,} NORMAL. "
             "Each model calls a film PNEUMONIA where its score reaches a threshold that was "
             "chosen beforehand on validation films, recall first."

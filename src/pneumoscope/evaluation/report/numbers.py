@@ -44,6 +44,16 @@ def signed(value: float | None, interval: Interval) -> str:
     return f"{shown} ({interval[0]:+z.3f} to {interval[1]:+z.3f})" if interval else shown
 
 
+def p_phrase(p: float) -> str:
+    """Returns a p value to stand in a sentence.
+
+    >>> p_phrase(0.0004), p_phrase(0.387695)
+    ('p < 0.001', 'p = 0.388')
+    """
+    shown = p_value(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
 def p_value(p: float | None) -> str:
     """Returns a p value to three decimals.
 

@@ -16,7 +16,7 @@ from pneumoscope.evaluation.pairwise import (
     seed_spread,
 )
 from pneumoscope.evaluation.report.document import Block, Section, Table, Text, verbatim
-from pneumoscope.evaluation.report.numbers import MISSING, fraction, p_value, signed, span
+from pneumoscope.evaluation.report.numbers import MISSING, fraction, p_phrase, p_value, signed, span
 from pneumoscope.evaluation.results import ModelResult, seed_groups
 
 MAX_MODELS = 8
@@ -83,15 +83,10 @@ def _overall(results: Sequence[ModelResult]) -> list[Block]:
     return [
         Text(
             f"That all {len(results)} AUROCs are equal: chi-square {test.statistic:.1f} on "
-            f"{test.num_degrees} degrees of freedom, p {_p(test.p_value)} (DeLong's test, films of "
-            "one patient as alike)."
+            f"{test.num_degrees} degrees of freedom, {p_phrase(test.p_value)} (DeLong's test, films "
+            "of one patient as alike)."
         )
     ]
-
-
-def _p(value: float) -> str:
-    shown = p_value(value)
-    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def _name(results: Sequence[ModelResult], pair: Pair) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 from pneumoscope.evaluation.figure_style import CLASS_COLOURS, GREY, new_panel, styled
 from pneumoscope.evaluation.intervals import Interval
 from pneumoscope.evaluation.report.document import Block, Figure, Section, Table, Text, verbatim
-from pneumoscope.evaluation.report.numbers import p_value, signed, with_interval
+from pneumoscope.evaluation.report.numbers import p_phrase, p_value, signed, with_interval
 from pneumoscope.evaluation.results import ModelResult
 from pneumoscope.evaluation.subgroups import Subgroup, Subgroups, measure_subgroups
 from pneumoscope.labels import Label
@@ -76,15 +76,10 @@ def _conclusion(name: str, found: Subgroups) -> str:
         )
     told = "; ".join(
         f"{_FIGURE[gap.label]} by {gap.attribute} differs by up to {gap.largest:.3f} "
-        f"(p {_p(gap.p_holm)})"
+        f"({p_phrase(gap.p_holm)})"
         for gap in clear
     )
     return f"{verbatim(name)}: **{told}**, corrected for the {len(found.gaps)} gaps looked at."
-
-
-def _p(value: float) -> str:
-    shown = p_value(value)
-    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def _group_table(name: str, found: Subgroups) -> Table:
