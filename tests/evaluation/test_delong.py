@@ -178,3 +178,17 @@ def test_unsound_input_is_refused():
         estimate_aurocs([0, 1], [[0.1, np.nan]])
     with pytest.raises(EvaluationError, match="2 films but 1 patient ids"):
         estimate_aurocs([0, 1], [[0.1, 0.9]], ["a"])
+
+
+def test_it_is_the_published_example():
+    """Outcome after aneurysmal subarachnoid haemorrhage by the WFNS grade, 1 to 5, with ties.
+
+    Source: the data aSAH of Turck et al., Intensive Care Med. 36 (2010) 107-115, as counts; AUROC
+        and DeLong's variance as published with pROC (Robin et al., BMC Bioinform. 12 (2011) 77).
+    """
+    good, poor = [37, 20, 3, 8, 4], [2, 12, 1, 8, 18]
+    y = np.repeat([0, 1], [sum(good), sum(poor)])
+    grade = np.concatenate([np.repeat(np.arange(5), good), np.repeat(np.arange(5), poor)])
+    found = estimate_aurocs(y, [grade / 4])
+    assert found.values[0] == pytest.approx(0.8237, abs=5e-5)
+    assert found.covariance[0, 0] == pytest.approx(0.00146991470882363, rel=1e-12)

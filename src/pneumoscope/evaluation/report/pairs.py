@@ -83,7 +83,7 @@ def _overall(results: Sequence[ModelResult]) -> list[Block]:
     return [
         Text(
             f"That all {len(results)} AUROCs are equal: chi-square {test.statistic:.1f} on "
-            f"{test.num_degrees} degrees of freedom, {p_phrase(test.p_value)} (DeLong's test, films "
+            f"{test.num_degrees} degrees of freedom, {p_phrase(test.p_value)} (DeLong, films "
             "of one patient as alike)."
         )
     ]
