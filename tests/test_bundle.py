@@ -32,6 +32,22 @@ def write_bundle(folder: Path, weights: str = "weights") -> Bundle:
     return seal_bundle(folder, MANIFEST)
 
 
+class TestOptionalFiles:
+    def test_one_that_is_there_is_vouched_for(self, tmp_path: Path) -> None:
+        folder = write_bundle(tmp_path / "bundle").path
+        (folder / "DATA_CARD.md").write_text("films")
+        with pytest.raises(BundleError, match=r"DATA_CARD\.md was changed"):
+            open_bundle(folder)  # not vouched for yet
+        seal_bundle(folder, MANIFEST)
+        assert "DATA_CARD.md" in open_bundle(folder).manifest["files"]
+        (folder / "DATA_CARD.md").unlink()
+        with pytest.raises(BundleError, match=r"lacks DATA_CARD\.md"):
+            open_bundle(folder)
+
+    def test_older_bundles_do_without(self, tmp_path: Path) -> None:
+        assert "DATA_CARD.md" not in write_bundle(tmp_path / "bundle").manifest["files"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "run" / "bundle").path

@@ -110,7 +110,7 @@ class TestValues:
             ({"model": {"image_size": 64}}, "model.image_size; did you mean model.img_size?"),
             (
                 {"zzz": 1},
-                "zzz; known: name, title, model, data, augmentation, training, pretrained, "
+                "zzz; known: name, title, model, data, augmentation, training, mae, pretrained, "
                 "distillation, operating_point, bundle",
             ),
         ],

@@ -9,7 +9,12 @@
     predictions.csv       every validation and test score behind those results
     history.csv           the training curves
     MODEL_CARD.md         for people
+    DATA_CARD.md          for people: the films
+    training_films.csv    names and hashes of the films it was trained on
     manifest.json         hashes of all the above, of data, split and code; seeds, versions, time
+
+Bundles of older versions lack the data card and the training films; so do those whose weights
+come from elsewhere, as to the latter.
 
 Reading a bundle needs no torch. Its hashes are checked every time: a changed byte is refused.
 """
@@ -39,6 +44,9 @@ CONTENT = (
     "MODEL_CARD.md",
 )
 """The files that ``manifest.json`` vouches for."""
+
+OPTIONAL_CONTENT = ("DATA_CARD.md", "training_films.csv")
+"""Files that it vouches for where they are there."""
 
 _STUDY_ORDER = ("cnn", "scratch", "pretrained_ti16")
 
@@ -116,13 +124,10 @@ def open_bundle(path: str | Path) -> Bundle:
         )
     hashes = manifest["files"]
     for name in CONTENT:
-        if not (folder / name).is_file():
-            raise BundleError(f"{folder} lacks {name}; copy the whole bundle again")
-        if sha256_of(folder / name) != hashes.get(name):
-            raise BundleError(
-                f"{folder / name} was changed after the bundle was written (its SHA-256 is not "
-                "the manifest's); copy the whole bundle again"
-            )
+        _check_hash(folder / name, hashes.get(name))
+    for name in OPTIONAL_CONTENT:
+        if (folder / name).exists() or name in hashes:
+            _check_hash(folder / name, hashes.get(name))
     return Bundle(folder, manifest)
 
 
@@ -143,11 +148,23 @@ def seal_bundle(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     if missing:
         raise BundleError(f"{folder} lacks {', '.join(missing)}; write them before sealing")
     make_folder(folder)
-    hashes = {name: sha256_of(folder / name) for name in CONTENT}
+    optional = [name for name in OPTIONAL_CONTENT if (folder / name).is_file()]
+    hashes = {name: sha256_of(folder / name) for name in (*CONTENT, *optional)}
     sealed: dict[str, Any] = {"format_version": FORMAT_VERSION, **manifest, "files": hashes}
     sealed["sha256"] = _manifest_sha256(sealed)
     write_json(folder / "manifest.json", sealed)
     return Bundle(folder, sealed)
+
+
+def _check_hash(path: Path, sha256: str | None) -> None:
+    """Raises BundleError where a file is not there or not what the manifest vouches for."""
+    if not path.is_file():
+        raise BundleError(f"{path.parent} lacks {path.name}; copy the whole bundle again")
+    if sha256_of(path) != sha256:
+        raise BundleError(
+            f"{path} was changed after the bundle was written (its SHA-256 is not the manifest's); "
+            "copy the whole bundle again"
+        )
 
 
 def _manifest_sha256(manifest: Mapping[str, Any]) -> str:

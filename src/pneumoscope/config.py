@@ -153,6 +153,25 @@ class TrainingConfig(Section):
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
 
 
+class MaskedAutoencodingConfig(Section):
+    """A stage before the labels: the ViT completes training films of which most is hidden."""
+
+    epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="passes over the training films without their labels; 0 for none"
+    )
+    mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.75, description="share of the patches that are hidden"
+    )
+    batch_size: Positive = Field(64, description="films an optimizer step, over all processes")
+    lr: Annotated[float, Field(gt=0.0, le=10.0)] = Field(1e-3, description="peak learning rate")
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = Field(
+        2.0, description="epochs of linear warm-up"
+    )
+    decoder_depth: Annotated[int, Field(ge=1, le=12)] = Field(
+        2, description="blocks of the decoder, which is thrown away afterwards"
+    )
+
+
 class PretrainedConfig(Section):
     """A checkpoint in Google's layout that a ViT starts from, and how its new head begins."""
 
@@ -210,6 +229,7 @@ class Recipe(Section):
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     augmentation: AugmentationConfig = Field(default_factory=lambda: AugmentationConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    mae: MaskedAutoencodingConfig = Field(default_factory=lambda: MaskedAutoencodingConfig())
     pretrained: PretrainedConfig = Field(default_factory=lambda: PretrainedConfig())
     distillation: DistillationConfig = Field(default_factory=lambda: DistillationConfig())
     operating_point: OperatingPointConfig = Field(default_factory=lambda: OperatingPointConfig())
@@ -224,12 +244,18 @@ class Recipe(Section):
             "model.standardize": self.model.standardize is not None,
             "model.gelu": self.model.gelu is not None,
             "training.layer_decay": self.training.layer_decay != 1.0,
+            "mae": self.mae.epochs > 0,
             "pretrained": bool(self.pretrained.weights),
             "distillation": bool(self.distillation.teacher),
         }
         for key, is_asked in asked.items():
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
+        if self.mae.epochs and self.pretrained.weights:
+            raise ValueError(
+                "mae.epochs and pretrained.weights exclude each other: masked autoencoding starts "
+                "from random weights; leave one of them out"
+            )
         has_probe = self.pretrained.weights and self.pretrained.probe_views
         if self.training.epochs == 0 and not has_probe:
             raise ValueError(

@@ -26,8 +26,12 @@ FILES = {
 }
 
 
+REPORT = {"report.html", "report.md", "report.json"}
+
+
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_comparison_is_complete_and_repeatable(tmp_path, make_result):
@@ -35,8 +39,12 @@ def test_comparison_is_complete_and_repeatable(tmp_path, make_result):
     out = tmp_path / "new" / "comparison"
     comparison = compare(results, out)
     first = content(out)
-    assert set(first) == FILES == {path.name for path in comparison.files}
+    assert set(first) == {path.relative_to(out).as_posix() for path in comparison.files}
+    figures = {name for name in first if name.startswith("figures/")}
+    assert set(first) == FILES | REPORT | figures
+    assert len(figures) > 10
     assert comparison.overview == out / "overview.png"
+    assert comparison.report == out / "report.html"
     assert not comparison.phantom
     names = [result.name for result in comparison.results]
     assert names == ["cnn (seed 0)", "cnn (seed 1)", "vit"]
@@ -71,6 +79,7 @@ def test_comparison_is_complete_and_repeatable(tmp_path, make_result):
     assert "reach recall 0.95 on validation" in markdown
 
     (out / "roc.png").write_bytes(b"of an earlier version")
+    (out / "figures" / "of-an-earlier-version.svg").write_bytes(b"<svg/>")
     compare(results, out)
     assert content(out) == first
 

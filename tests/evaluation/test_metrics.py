@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pneumoscope.errors import EvaluationError
-from pneumoscope.evaluation import metrics
+from pneumoscope.evaluation import bootstrap
 from pneumoscope.evaluation.metrics import (
     auroc_interval,
     bundle_metrics,
@@ -94,7 +94,7 @@ def test_auroc_interval_does_not_depend_on_chunks_or_order(films, monkeypatch):
     whole = auroc_interval(y, p, patient)
     order = np.random.default_rng(0).permutation(len(y))
     assert auroc_interval(y[order], p[order], patient[order]) == whole
-    monkeypatch.setattr(metrics, "_MAX_WEIGHTS", 7 * len(y))
+    monkeypatch.setattr(bootstrap, "_MAX_WEIGHTS", 7 * len(y))
     assert auroc_interval(y, p, patient) == whole
     assert auroc_interval(y, p, patient, seed=1) != whole
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pneumoscope import Screener, read_radiograph
-from pneumoscope.bundle import CONTENT, open_bundle
+from pneumoscope.bundle import CONTENT, OPTIONAL_CONTENT, open_bundle
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.preprocessing import prepare
 from pneumoscope.data.split import read_split
@@ -18,6 +18,7 @@ from pneumoscope.evaluation.operating_point import (
 )
 from pneumoscope.evaluation.predictions import read_predictions
 
+WHOLE_BUNDLE = {*CONTENT, *OPTIONAL_CONTENT, "manifest.json"}
 MODELS = ("tiny_cnn", "tiny_vit", "tiny_tuned")
 
 TINY_TUNED = """
@@ -69,7 +70,7 @@ def test_everything_promised_is_written(study):
     ):  # fmt: skip
         assert (out / name).stat().st_size > 100, name
     for model in MODELS:
-        assert {p.name for p in (out / model / "bundle").iterdir()} == {*CONTENT, "manifest.json"}
+        assert {p.name for p in (out / model / "bundle").iterdir()} == WHOLE_BUNDLE
         assert (out / model / "curves.png").stat().st_size > 1000
     assert not list(out.rglob("*.partial"))
 

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from pneumoscope.bundle import CONTENT, Bundle, open_bundle
+from pneumoscope.bundle import CONTENT, OPTIONAL_CONTENT, Bundle, open_bundle
 from pneumoscope.config import Recipe
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.split import read_split
@@ -29,9 +29,12 @@ from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import score_pixels
 from pneumoscope.study import bundling
 from pneumoscope.study import run as module
+from pneumoscope.study.data_facts import data_facts, training_quality
+from pneumoscope.study.films import open_films
 from pneumoscope.study.run import Source, run
 
 FinishedRun = tuple[Path, Bundle, str]
+WHOLE_BUNDLE = {*CONTENT, *OPTIONAL_CONTENT, "manifest.json"}
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ class TestFinished:
         folder, bundle, text = finished_run
         names = {path.name for path in folder.iterdir()} - {".lock"}
         assert names == {"recipe.json", "split.csv", "log.jsonl", "curves.png", "bundle"}
-        assert {path.name for path in bundle.path.iterdir()} == {*CONTENT, "manifest.json"}
+        assert {path.name for path in bundle.path.iterdir()} == WHOLE_BUNDLE
         assert "tiny_cnn: device cpu (asked for), float32 (float32)" in text
         assert text.count("val AUROC") == 2
 
@@ -82,13 +85,10 @@ class TestFinished:
         assert manifest["phantom"] is True
         assert manifest["recipe"] == tiny_cnn.model_dump(mode="json")
         assert manifest["recipe_sha256"] == tiny_cnn.sha256
-        assert manifest["data"] == {
-            "split_kind": "patient",
-            "split_seed": 0,
-            "split_sha256": split.sha256,
-            **{f"num_{name}": len(split.subset(name)) for name in ("train", "val", "test")},
-            "unreadable": [],
-        }
+        films = open_films(phantoms, folder / "split.csv", tiny_cnn.data, Console(quiet=True))
+        quality = training_quality(films).to_dict()
+        assert manifest["data"] == {**data_facts(films), "training_quality": quality}
+        assert manifest["data"]["split_sha256"] == split.sha256
         assert manifest["data"]["num_train"] + manifest["data"]["num_val"] == 60
         assert manifest["teacher"] is None
         assert manifest["best_epoch"] in (1, 2)
@@ -274,6 +274,6 @@ class TestFailure:
         monkeypatch.setattr(bundling, "write_predictions", right)
         monkeypatch.setattr(module.Trainer, "_train_step", lambda *_: pytest.fail("it trained"))
         bundle = run(tiny_cnn, Source(phantoms), folder, console)
-        assert {path.name for path in bundle.path.iterdir()} == {*CONTENT, "manifest.json"}
+        assert {path.name for path in bundle.path.iterdir()} == WHOLE_BUNDLE
         assert bundle.model_id == finished_run[1].model_id
         assert not (folder / "state.pt").exists()

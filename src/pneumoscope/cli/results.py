@@ -9,47 +9,105 @@ import typer
 if TYPE_CHECKING:
     from pneumoscope.evaluation.comparison import Comparison
 
+MinRecall = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Validation recall at which the threshold of a predictions.csv is chosen; bundles "
+        "carry theirs.",
+    ),
+]
+
 
 def compare(
     bundles: Annotated[
         list[str] | None,
-        typer.Argument(metavar="BUNDLE...", help="Bundles or run folders. Default: the shipped."),
+        typer.Argument(
+            metavar="RESULT...",
+            help="Bundles, run folders, folders of evaluate, predictions.csv. "
+            "Default: the shipped bundles.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("comparison"),
+    min_recall: MinRecall = 0.95,
 ) -> None:
-    """Compare models from their stored scores: table, figures, JSON. Needs no films, no torch."""
-    from pneumoscope.bundle import open_bundle, shipped_bundles
+    """Compare models from their stored scores: table, report, JSON. Needs no films, no torch."""
+    from pneumoscope.bundle import shipped_bundles
     from pneumoscope.errors import UsageError
     from pneumoscope.evaluation.comparison import compare as compare_results
-    from pneumoscope.evaluation.results import ModelResult
+    from pneumoscope.evaluation.evidence import open_result
 
     named: Sequence[str | Path] = bundles or list(shipped_bundles().values())
     if not named:
         raise UsageError("no bundle is shipped with this copy; name one, as in compare runs/cnn")
-    results = [ModelResult.from_bundle(open_bundle(bundle)) for bundle in named]
+    results = [open_result(source, min_recall=min_recall) for source in named]
     show_comparison(compare_results(results, out), out)
 
 
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="Bundle or run folder, or a shipped name.")],
-    data: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="Labelled films: {NORMAL,PNEUMONIA}, or a whole layout."),
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="RESULT",
+            help="Bundle or run folder, or a shipped name; without --data also a folder of "
+            "evaluate or a predictions.csv.",
+        ),
     ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Labelled films: {NORMAL,PNEUMONIA}, a whole layout, or any with --labels. "
+            "Default: none, the stored scores are evaluated.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML that says which folder names mean which class."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("evaluation"),
+    robustness: Annotated[
+        bool,
+        typer.Option(help="Score altered copies of the films too; about 30 times the work."),
+    ] = True,
+    gallery: Annotated[
+        bool,
+        typer.Option(help="Show the films that were decided most wrongly, in the report itself."),
+    ] = True,
+    min_recall: MinRecall = 0.95,
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out films that cannot be decoded.")
     ] = False,
 ) -> None:
-    """Evaluate a bundle on labelled films, at its frozen threshold and at 0.5."""
+    """Evaluate a model at its frozen threshold and at 0.5: report, tables, figures, JSON."""
+    from pneumoscope.errors import UsageError
+
+    if data is None:
+        from pneumoscope.evaluation.comparison import compare as compare_results
+        from pneumoscope.evaluation.evidence import open_result
+
+        if labels or skip_unreadable:
+            raise UsageError("--labels and --skip-unreadable concern films; give --data with them")
+        result = open_result(bundle, min_recall=min_recall)
+        show_comparison(compare_results([result], out), out)
+        return
+
     from pneumoscope.bundle import open_bundle
     from pneumoscope.cli.consoles import on_stderr
     from pneumoscope.study.evaluate import evaluate as evaluate_bundle
 
-    opened = open_bundle(bundle)
-    show_comparison(
-        evaluate_bundle(opened, data, out, on_stderr(), skip_unreadable=skip_unreadable), out
+    comparison = evaluate_bundle(
+        open_bundle(bundle),
+        data,
+        out,
+        on_stderr(),
+        labels=labels,
+        robustness=robustness,
+        gallery=gallery,
+        skip_unreadable=skip_unreadable,
     )
+    show_comparison(comparison, out)
 
 
 def show_comparison(comparison: "Comparison", folder: Path) -> None:
@@ -60,3 +118,4 @@ def show_comparison(comparison: "Comparison", folder: Path) -> None:
     on_stdout().print(results_table(comparison.results))
     print(f"tables, scores and figures: {folder}")
     print(f"picture: {comparison.overview}")
+    print(f"report: {comparison.report}")

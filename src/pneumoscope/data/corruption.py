@@ -93,9 +93,8 @@ def frame(film: View, share: float) -> View:
     height, width = round(share * film.shape[0]), round(share * film.shape[1])
     top, left = (film.shape[0] - height) // 2, (film.shape[1] - width) // 2
     framed = np.zeros_like(film)
-    framed[top : top + height, left : left + width] = Image.fromarray(film).resize(
-        (width, height), _FILTER
-    )
+    small = Image.fromarray(film).resize((width, height), _FILTER)
+    framed[top : top + height, left : left + width] = np.asarray(small)
     return framed
 
 
@@ -166,4 +165,5 @@ CORRUPTIONS: Mapping[str, Callable[[View], View]] = {
 
 
 def _levels(values: NDArray[np.floating]) -> View:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    levels: View = np.rint(values).clip(0, 255).astype(np.uint8)
+    return levels

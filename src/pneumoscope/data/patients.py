@@ -59,3 +59,25 @@ def names_patient(name: str) -> bool:
     """
     stem = PurePosixPath(name).stem
     return bool(_PERSON.fullmatch(stem) or _SERIES.fullmatch(stem))
+
+
+def film_series(name: str) -> str | None:
+    """Returns the series that a file name states, or ``None`` for a name of another form.
+
+    That is the cause of a pneumonia, or which of the two series of normal films it is from.
+
+    >>> film_series("person100_bacteria_475.jpeg"), film_series("NORMAL2-IM-0986-0001-0002.jpeg")
+    ('bacterial', 'NORMAL2')
+    >>> film_series("person78_virus_140.jpeg"), film_series("IM-0115-0001.jpeg")
+    ('viral', 'IM')
+    >>> film_series("scan of Monday.png") is None
+    True
+    """
+    if not names_patient(name):
+        return None
+    key = patient_key(name)
+    endings = {"_bacteria": "bacterial", "_virus": "viral"}
+    for ending, cause in endings.items():
+        if key.endswith(ending):
+            return cause
+    return "NORMAL2" if key.startswith("NORMAL2") else "IM"

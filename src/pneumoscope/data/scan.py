@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumoscope.data.patients import patient_group, patient_key
+from pneumoscope.data.radiograph import FORMATS, sniff_format
 from pneumoscope.errors import LayoutError
 from pneumoscope.labels import CLASS_NAMES, Label
 
@@ -22,10 +23,13 @@ DEFAULT_DATA = Path("Data/chest_xray")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm"})
 """Extensions of films, in lower case."""
 
+_HEADER_BYTES = 512
 _EXTENSIONS_TEXT = ", ".join(sorted(EXTENSIONS))
 _FOLDERS = ("train", "val", "test")
 _REQUIRED = ("train", "test")
-_JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+"""Names, in lower case, that archives and operating systems leave among films."""
+
 _MAX_DEPTH = 3  # archive/chest_xray/chest_xray
 _LAYOUT = "{train,test}/{NORMAL,PNEUMONIA}"
 
@@ -104,6 +108,17 @@ def scan_labelled(root: Path) -> FilmFolder:
     return FilmFolder(found, tuple(sorted(films, key=lambda film: film.path)))
 
 
+def looks_like_film(path: Path) -> bool:
+    """Returns whether a file is a film by its name or, as DICOM often has none, its content."""
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return sniff_format(stream.read(_HEADER_BYTES)) in FORMATS
+    except OSError:
+        return False
+
+
 def _check_is_folder(root: Path) -> None:
     try:
         if root.is_dir():
@@ -125,7 +140,7 @@ def _entries(folder: Path) -> list[Path]:
         raise LayoutError(
             f"{folder} cannot be read ({error.strerror}); give this user access to it"
         ) from error
-    return [c for c in children if not c.name.startswith(".") and c.name.lower() not in _JUNK]
+    return [c for c in children if not c.name.startswith(".") and c.name.lower() not in JUNK]
 
 
 def _subfolders(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """The comparison of models: one folder of tables, scores and figures, from scores alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from pneumoscope.evaluation.metrics import SetMetrics, bundle_metrics
 from pneumoscope.evaluation.operating_point import Summary
 from pneumoscope.evaluation.overview import draw_overview
 from pneumoscope.evaluation.predictions import COLUMNS, csv_text
+from pneumoscope.evaluation.report.build import build_report, report_files
+from pneumoscope.evaluation.report.document import Block
 from pneumoscope.evaluation.results import (
     METRICS,
     ModelResult,
@@ -27,7 +29,7 @@ from pneumoscope.evaluation.results import (
     seed_groups,
 )
 from pneumoscope.evaluation.tables import headline_table, interval_table, to_markdown
-from pneumoscope.files import make_folder, write_bytes
+from pneumoscope.files import make_folder, storage_error, write_bytes
 from pneumoscope.labels import DISCLAIMER, Label
 
 PHANTOM_NOTE = (
@@ -42,19 +44,21 @@ class Comparison:
 
     Attributes:
         results: the models under the names that the files use, for ``results_table``.
-        overview: the picture to open first.
+        report: the document to open first.
+        overview: the picture of the table, ROC curves and scores.
         files: everything that was written.
         phantom: whether phantoms are in play.
     """
 
     results: tuple[ModelResult, ...]
+    report: Path
     overview: Path
     files: tuple[Path, ...]
     phantom: bool
 
 
-def compare(results: Sequence[ModelResult], out: Path) -> Comparison:
-    """Writes the comparison of models on their common test set into a folder.
+def compare(results: Sequence[ModelResult], out: Path, gallery: Sequence[Block] = ()) -> Comparison:
+    """Writes the comparison of models on their common test set, and the report, into a folder.
 
     Everything is made first and written last, each file atomically: a failure leaves no half of
     a file, and a second run replaces the first.
@@ -62,6 +66,7 @@ def compare(results: Sequence[ModelResult], out: Path) -> Comparison:
     Args:
         results: one or more models, all scored on one test set.
         out: the folder, made where it is missing.
+        gallery: films to look at, for the report.
 
     Raises:
         EvaluationError: as for :func:`prepare_results`.
@@ -79,12 +84,16 @@ def compare(results: Sequence[ModelResult], out: Path) -> Comparison:
         "confusion.png": to_png(draw_confusion(named)),
         "scores.png": to_png(draw_scores(named)),
         "training_curves.png": to_png(draw_training_curves(named)),
+        **report_files(build_report(named, metrics, gallery)),
     }
     make_folder(out)
     for name, content in contents.items():
+        make_folder((out / name).parent)
         write_bytes(out / name, content)
+    _remove_others(out, contents)
     return Comparison(
         results=named,
+        report=out / "report.html",
         overview=out / "overview.png",
         files=tuple(out / name for name in contents),
         phantom=any(result.phantom for result in named),
@@ -164,6 +173,21 @@ def _with_distinct_names(results: Sequence[ModelResult]) -> tuple[ModelResult, .
     return tuple(named)
 
 
+def _remove_others(out: Path, contents: Collection[str]) -> None:
+    """Removes figures and pictures of an earlier report that this one does not have.
+
+    Raises:
+        StorageError: one cannot be removed.
+    """
+    for pattern in ("figures/*.svg", "gallery/*.jpg"):
+        for path in out.glob(pattern):
+            if path.relative_to(out).as_posix() not in contents:
+                try:
+                    path.unlink()
+                except OSError as error:
+                    raise storage_error(path, error) from error
+
+
 def _markdown(results: Sequence[ModelResult], metrics: Sequence[dict[str, SetMetrics]]) -> str:
     phantom = any(result.phantom for result in results)
     tables = [
@@ -183,6 +207,8 @@ def _markdown(results: Sequence[ModelResult], metrics: Sequence[dict[str, SetMet
         *(to_markdown(table) for table in tables),
         "Intervals are 95 %: Wilson for recall and specificity, with films as independent; a "
         "bootstrap over patients for AUROC.",
+        "Everything else that can be asked of these scores is answered in "
+        "[report.html](report.html) ([Markdown](report.md), [JSON](report.json)).",
         "Figures: [ROC](roc.png), [precision and recall](pr.png), [confusion](confusion.png), "
         "[scores](scores.png), [training](training_curves.png). Every number can be computed "
         "again from [predictions.csv](predictions.csv); [results.json](results.json) holds them "

@@ -127,6 +127,12 @@ class Predictions:
             p_pneumonia=_softmax_pneumonia(logits_f64),
         )
 
+    @property
+    def log_odds(self) -> npt.NDArray[np.float64]:
+        """Log-odds of PNEUMONIA, shape (N,): ``p_pneumonia`` is their logistic."""
+        odds: npt.NDArray[np.float64] = self.logits[:, 1] - self.logits[:, 0]
+        return odds
+
     def subset(self, split: str) -> Self:
         """Returns the films of one split, in their order; none where it does not occur."""
         rows = self.split == split

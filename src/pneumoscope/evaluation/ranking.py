@@ -107,7 +107,8 @@ def precision_recall_curve_at(counts: Counts, recalls: Floats) -> Floats:
     rows = []
     for tp, fp in zip(*counts, strict=True):
         if tp[-1]:
-            column = np.searchsorted(tp / tp[-1], recalls)
+            # In films: as fractions, a recall just reached could seem missed by rounding.
+            column = np.searchsorted(tp, np.ceil(recalls * tp[-1] - 1e-9))
             rows.append(tp[column] / (tp[column] + fp[column]))
         else:
             rows.append(np.full(len(recalls), np.nan))

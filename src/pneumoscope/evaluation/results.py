@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumoscope.bundle import Bundle
+from pneumoscope.data.quality import QualityRange
 from pneumoscope.errors import BundleError
 from pneumoscope.evaluation.metrics import DEFAULT_THRESHOLD
 from pneumoscope.evaluation.operating_point import (
@@ -21,7 +22,6 @@ from pneumoscope.evaluation.operating_point import (
 from pneumoscope.evaluation.predictions import Predictions, read_csv, read_predictions
 
 if TYPE_CHECKING:
-    from pneumoscope.data.quality import QualityRange
     from pneumoscope.evaluation.film_table import FilmTable
     from pneumoscope.evaluation.shift_table import ShiftTable
 
@@ -91,9 +91,9 @@ class ModelResult:
         predictions: scores of the validation and the test films.
         history: the training run.
         external: whether the test films come from elsewhere than the training films.
+        num_seen: test films that the network was trained on; None where that is not known.
         film_table: what was measured on the films; None where they were not at hand.
         shift_table: scores of the altered test films; None where there are none.
-        training_quality: what the training films look like; None where it was not recorded.
         audit: what the audit of the films found; None where they were not at hand.
         manifest: of the bundle; None where there is none.
     """
@@ -112,9 +112,9 @@ class ModelResult:
     predictions: Predictions
     history: History
     external: bool = False
+    num_seen: int | None = None
     film_table: "FilmTable | None" = None
     shift_table: "ShiftTable | None" = None
-    training_quality: "QualityRange | None" = None
     audit: dict[str, Any] | None = None
     manifest: dict[str, Any] | None = None
 
@@ -149,6 +149,16 @@ class ModelResult:
                 f"{bundle.path} has no entry {error} in its manifest or operating point; "
                 "write the bundle again with this version"
             ) from error
+
+    @cached_property
+    def training_quality(self) -> QualityRange | None:
+        """What the training films look like; None where the manifest does not record it.
+
+        Raises:
+            DataError: it records something else.
+        """
+        recorded = (self.manifest or {}).get("data", {}).get("training_quality")
+        return None if recorded is None else QualityRange.from_dict(recorded)
 
     def films(self, split: str) -> Predictions:
         """Returns the scores of the films of ``"val"`` or ``"test"``."""

@@ -106,8 +106,8 @@ def evaluate_shifts(table: ShiftTable, test: Predictions, threshold: float) -> R
             VariantResult(
                 variant=name,
                 auroc=summary["auroc"],
-                auroc_interval=aurocs and interval_of(aurocs, index),
-                auroc_change=aurocs and difference(aurocs, index, 0),
+                auroc_interval=interval_of(aurocs, index) if aurocs else None,
+                auroc_change=difference(aurocs, index, 0) if aurocs else None,
                 recall=summary["recall"],
                 recall_interval=wilson_interval(tp, tp + fn),
                 specificity=summary["specificity"],

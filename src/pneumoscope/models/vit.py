@@ -242,7 +242,9 @@ class VisionTransformer(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
+    def _embed(
+        self, x: Tensor, patch_drop_rate: float | None = None
+    ) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
         """Returns class and patch tokens with positions (B, 1 + N, D), and which were kept."""
         B, C, H, W = x.shape
         if (self.in_chans, self.img_size, self.img_size) != (C, H, W):
@@ -253,11 +255,12 @@ class VisionTransformer(nn.Module):
         if self.standardize:
             x = 0.5 * F.layer_norm(x, x.shape[1:])  # one mean and deviation over C, H and W
         x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
-        x, kept = self._drop_patches(x)
+        rate = self.patch_drop_rate if patch_drop_rate is None else patch_drop_rate
+        x, kept = self._drop_patches(x, rate)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)
         return F.dropout(torch.cat([cls, x], dim=1), self.drop_rate, self.training), kept
 
-    def _drop_patches(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, N, D)
+    def _drop_patches(self, x: Tensor, rate: float) -> tuple[Tensor, Tensor | None]:  # (B, N, D)
         """Returns a random subset of each image's tokens in training, and their indices.
 
         Otherwise it returns all of them and None.
@@ -266,20 +269,26 @@ class VisionTransformer(nn.Module):
         cuts the cost of a step about in proportion.
         Source: Liu et al., "PatchDropout", WACV 2023 (arXiv:2208.07220).
         """
-        if self.patch_drop_rate == 0.0 or not self.training:
+        if rate == 0.0 or not self.training:
             return x, None
         B, N, D = x.shape
-        num_keep = max(1, round(N * (1.0 - self.patch_drop_rate)))
+        num_keep = max(1, round(N * (1.0 - rate)))
         kept = torch.rand(B, N, device=x.device).argsort(dim=1)[:, :num_keep]  # (B, num_keep)
         return x.gather(1, kept[:, :, None].expand(-1, -1, D)), kept
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
+    def encode(
+        self, x: Tensor, patch_drop_rate: float | None = None
+    ) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
         """Returns the tokens after the last norm (B, 1 + N, D), and the patches they stand for.
 
         The class token is first. The patches are indices (B, N) into the grid, row by row,
         where patch dropout left some out, and None where all are there.
+
+        Args:
+            x: (B, C, H, W).
+            patch_drop_rate: in training, instead of the network's own.
         """
-        x, kept = self._embed(x)
+        x, kept = self._embed(x, patch_drop_rate)
         for block in self.blocks:
             x = block(x)
         return self.norm(x), kept

@@ -4,10 +4,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pneumoscope.data.radiograph import FORMATS, sniff_format
-from pneumoscope.data.scan import EXTENSIONS
+from pneumoscope.data.scan import looks_like_film
 
-_HEADER_BYTES = 512
 _NOT_FILMS = frozenset({"DICOMDIR", "Thumbs.db"})
 _NOT_FOLDERS = frozenset({"__MACOSX"})
 
@@ -47,16 +45,6 @@ def _films_in(folder: str, recursive: bool) -> Iterator[str]:
         folders[:] = visible if recursive else []
         for name in files:
             path = Path(parent, name)
-            if name[0] != "." and name not in _NOT_FILMS and _looks_like_film(path):
+            if name[0] != "." and name not in _NOT_FILMS and looks_like_film(path):
                 yield str(path)
     yield from unlisted
-
-
-def _looks_like_film(path: Path) -> bool:
-    if path.suffix.lower() in EXTENSIONS:
-        return True
-    try:
-        with path.open("rb") as stream:
-            return sniff_format(stream.read(_HEADER_BYTES)) in FORMATS
-    except OSError:
-        return False

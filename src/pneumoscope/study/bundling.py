@@ -21,8 +21,11 @@ from pneumoscope.labels import CLASS_NAMES
 from pneumoscope.models.build import num_parameters
 from pneumoscope.models.bundles import save_weights
 from pneumoscope.study.card import model_card
+from pneumoscope.study.data_card import data_card
+from pneumoscope.study.data_facts import data_facts, training_quality
 from pneumoscope.study.films import SplitFilms
 from pneumoscope.study.provenance import provenance
+from pneumoscope.study.seen import write_training_films
 
 RULE = "highest precision with recall >= min_recall"
 
@@ -89,7 +92,7 @@ def finish_bundle(
         "precision": precision,
     }
     metrics = bundle_metrics(predictions, threshold)
-    manifest = {
+    manifest: dict[str, Any] = {
         "name": recipe.name,
         "title": recipe.title,
         "model": recipe.model.name,
@@ -98,16 +101,13 @@ def finish_bundle(
         "phantom": films.phantom,
         "recipe": recipe.model_dump(mode="json"),
         "recipe_sha256": recipe.sha256,
-        "data": {
-            "split_kind": films.split.kind,
-            "split_seed": films.split.seed,
-            "split_sha256": films.split.sha256,
-            **{f"num_{name}": len(films.rows(name)) for name in ("train", "val", "test")},
-            "unreadable": sorted(films.unreadable),
-        },
+        "data": data_facts(films),
         **origin,
         **provenance(),
     }
+    if not origin.get("converted_from"):  # else it is not known what the training films were
+        manifest["data"]["training_quality"] = training_quality(films).to_dict()
+        write_training_films(draft, films.rows("train"))
     write_json(
         draft / "config.json",
         {
@@ -126,4 +126,5 @@ def finish_bundle(
     lines = [[row[column] for column in HISTORY_COLUMNS] for row in history]
     write_text(draft / "history.csv", csv_text(HISTORY_COLUMNS, lines))
     write_text(draft / "MODEL_CARD.md", model_card(recipe, operating_point, metrics, manifest))
+    write_text(draft / "DATA_CARD.md", data_card(manifest))
     return seal_bundle(draft, manifest)

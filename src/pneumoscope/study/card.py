@@ -72,7 +72,14 @@ Intervals are in `metrics.json`; every score behind these figures is in `predict
 ## Limits
 Validation films come from the training folder and are easier than the test films: the threshold \
 lands elsewhere on other data. The share of PNEUMONIA here is far above that of any clinic, so \
-precision will be lower there. Text, markers and exposure habits of one centre may carry signal.
+precision will be lower there. `pneumoscope evaluate` says whether other films look like these, \
+and what becomes of the threshold there.
+
+## Known shortcuts
+Films of the two classes differ in shape before they are squeezed to a square, in exposure and in \
+sharpness, and carry side letters and burnt-in text: any of these can stand in for the label. \
+`pneumoscope evaluate` measures how much they move these scores. `DATA_CARD.md` tells how films \
+and labels came about.
 """
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pneumoscope.data.corruption import CLEAN, CORRUPTIONS
+from pneumoscope.data.corruption import CLEAN, CORRUPTIONS, View
 from pneumoscope.data.preprocessing import prepare
 from pneumoscope.data.radiograph import Radiograph
 from pneumoscope.models.scoring import score_pixels
@@ -41,8 +41,8 @@ def sample_films(
         return np.arange(len(y_true))
     rng = np.random.default_rng(seed)
     positives, negatives = np.flatnonzero(y_true == 1), np.flatnonzero(y_true == 0)
-    num_positives = round(max_films * len(positives) / len(y_true))
-    num_positives = int(np.clip(num_positives, len(positives) > 0, max_films - (len(negatives) > 0)))
+    wanted = round(max_films * len(positives) / len(y_true))
+    num_positives = int(np.clip(wanted, len(positives) > 0, max_films - (len(negatives) > 0)))
     drawn = (
         rng.choice(positives, num_positives, replace=False),
         rng.choice(negatives, max_films - num_positives, replace=False),
@@ -74,7 +74,7 @@ def score_under_shifts(
         on_progress: called with (films scored, films in all), each film counted once a variant.
     """
     num_films = len(pixels_224)
-    changes = {CLEAN: np.array, **CORRUPTIONS}
+    changes: dict[str, Callable[[View], View]] = {CLEAN: np.array, **CORRUPTIONS}
     batches = [(name, start) for name in changes for start in range(0, num_films, _BATCH)]
 
     def change(batch: tuple[str, int]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-_INIT, _ORDER, _STEP, _PROBE = range(4)
+_INIT, _ORDER, _STEP, _PROBE, _MASK = range(5)
 
 
 def seed_init(seed: int) -> None:
@@ -24,6 +24,11 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def seed_probe(seed: int, view: int, start: int) -> None:
     """Seeds torch for one augmented view of the batch that starts at a film, for the probe."""
     torch.manual_seed(_stream(seed, _PROBE, view, start))
+
+
+def seed_masking(seed: int, step: int, rank: int) -> None:
+    """Seeds torch for one step of masked autoencoding on one process."""
+    torch.manual_seed(_stream(seed, _MASK, step, rank))
 
 
 def epoch_order(seed: int, epoch: int, num_films: int) -> NDArray[np.int64]:

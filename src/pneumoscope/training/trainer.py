@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from pneumoscope.training.distributed import (
     share_state,
     sum_over,
 )
+from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
 from pneumoscope.training.probe import fit_head, frozen_features
@@ -53,12 +54,17 @@ class LabelledFilms:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The outcome: the best network, the validations it was chosen by, the time it took."""
+    """The outcome: the best network, the validations it was chosen by, the time it took.
+
+    ``pretraining`` has the losses of the masked autoencoding before, where there was one; its
+    time is part of the whole.
+    """
 
     network: nn.Module
     history: list[dict[str, float]]
     best_epoch: int
     train_time_s: float
+    pretraining: Pretraining | None = None
 
 
 class Trainer:
@@ -103,7 +109,7 @@ class Trainer:
         self.recipe, self.train, self.val = recipe, train, val
         self.device, self.group, self.recorder = device, group, recorder
         self.config = recipe.training
-        self.path = folder / "state.pt"
+        self.folder, self.path = folder, folder / "state.pt"
         self.pretrained = inspect_npz(weights) if weights else None
         self.identity = {
             "recipe": recipe.sha256,
@@ -146,6 +152,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"auroc": -1.0, "epoch": 0, "weights": None}
         self.elapsed_s = 0.0
+        self.pretraining: Pretraining | None = None
         self._take_up(load_state(self.path, self.identity))
 
     def _make_objective(self, teacher: Bundle | None) -> Supervised:
@@ -178,8 +185,11 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: loss or gradient is not finite; the last checkpoint stays.
+            RunFolderError: the saved state of masked autoencoding is another's, or damaged.
             StorageError: the state cannot be saved.
         """
+        if self.recipe.mae.epochs and self.pretraining is None:
+            self._pretrain()
         self._started = time.monotonic() - self.elapsed_s
         self._saved = time.monotonic()
         self.recorder.start(self.step, self.num_steps)
@@ -197,7 +207,30 @@ class Trainer:
         network = self.average.network
         if self.best["weights"] is not None:
             network.load_state_dict(self.best["weights"])
-        return Fitted(network.eval(), self.history, self.best["epoch"], self.elapsed_s)
+        return Fitted(
+            network.eval(), self.history, self.best["epoch"], self.elapsed_s, self.pretraining
+        )
+
+    def _pretrain(self) -> None:
+        """Trains the network by masked autoencoding, before any label is shown."""
+        assert isinstance(self.network, VisionTransformer)
+
+        def batch(index: NDArray[np.int64]) -> Tensor:
+            return network_input(self.augment(self._pixels(index)), self.recipe.model.in_chans)
+
+        self.pretraining = pretrain(
+            self.network,
+            self.recipe,
+            len(self.train.labels),
+            batch,
+            folder=self.folder,
+            split_sha256=self.identity["split"],
+            device=self.device,
+            group=self.group,
+            on_epoch=self.recorder.pretraining,
+        )
+        self.elapsed_s = self.pretraining.time_s
+        self.average = WeightAverage(self.network, self.config.ema_decay)
 
     def _start_from_pretrained(self) -> None:
         """Fits the new head by linear probing, and takes the outcome as epoch 0."""
@@ -358,6 +391,7 @@ class Trainer:
                     "history": self.history,
                     "best": self.best,
                     "elapsed_s": self.elapsed_s,
+                    "pretraining": asdict(self.pretraining) if self.pretraining else None,
                 },
             )
         barrier(self.group)
@@ -373,3 +407,5 @@ class Trainer:
         self.loss_sum, self.loss_count = state["loss_sum"], state["loss_count"]
         self.history, self.best = state["history"], state["best"]
         self.elapsed_s = state["elapsed_s"]
+        if state["pretraining"]:
+            self.pretraining = Pretraining(**state["pretraining"])

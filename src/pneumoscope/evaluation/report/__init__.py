@@ -1,0 +1,1 @@
+"""The report: what the scores say, as one document in HTML, Markdown and JSON."""
