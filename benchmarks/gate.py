@@ -82,11 +82,12 @@ def main() -> None:
                           "reasons": {k: v for k, v in reasons.items() if k}}))  # fmt: skip
     total = sum(map(len, sets.values()))
     overall = sum(caught[name] * len(views) for name, views in sets.items()) / total
-    print(json.dumps({"set": "all wrong images", "num": total, "caught": round(overall, 4),
-                      "mean over sets": round(float(np.mean(list(caught.values()))), 4)}))  # fmt: skip
+    mean = float(np.mean(list(caught.values())))
+    summary = {"num": total, "caught": round(overall, 4), "mean over sets": round(mean, 4)}
+    print(json.dumps({"set": "all wrong images", **summary}))
     for path in sorted(arguments.dicom.glob("*.dcm")) if arguments.dicom else ():
-        print(json.dumps({"file": path.name,
-                          "objection": verdict(prepare(read_radiograph(path), VIEW_PX))}))  # fmt: skip
+        objection = verdict(prepare(read_radiograph(path), VIEW_PX))
+        print(json.dumps({"file": path.name, "objection": objection}))
 
 
 if __name__ == "__main__":

@@ -421,7 +421,7 @@ class TestRefusals:
 
 def test_only_elements_of_the_picture_are_parsed() -> None:
     groups = {tag_for_keyword(word) >> 16 for word in dicom._ELEMENTS}
-    assert groups == {0x0008, 0x0028, 0x7FE0}
+    assert groups == {0x0008, 0x0018, 0x0028, 0x7FE0}  # 0010 is the patient's
     of_group_8 = [word for word in dicom._ELEMENTS if tag_for_keyword(word) >> 16 == 0x0008]
     assert sorted(of_group_8) == [
         "Modality",

@@ -11,6 +11,7 @@ component analysis", Technometrics 1979, for the two parts of the distance; Tipp
 "Probabilistic principal component analysis", JRSS B 1999, for their sum.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,7 +22,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from pneumoscope.data.quality import VIEW_PX, Quality, measure_view
+from pneumoscope.data.quality import Quality, measure_view
 from pneumoscope.files import write_bytes
 
 GATE_PATH = Path(__file__).parent / "gate.safetensors"
@@ -164,7 +165,7 @@ class Gate:
         return bool(self.distance(view[None])[0] > self.max_distance)
 
 
-_UNDONE = {
+_UNDONE: dict[str, tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], str]] = {
     "turned left": (lambda view: np.rot90(view, -1), "seems to lie on its side; turn it upright"),
     "turned right": (lambda view: np.rot90(view, 1), "seems to lie on its side; turn it upright"),
     "upside down": (lambda view: np.rot90(view, 2), "seems to be upside down; turn it upright"),

@@ -113,9 +113,7 @@ def exposure_limits(train: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDAr
     They lie half as far again beyond the extremes of the training films as those are from the
     middle, so that other machines fit in between.
     """
-    found = quality_range(
-        measure_view(view, height_px=VIEW_PX, width_px=VIEW_PX) for view in train
-    )
+    found = quality_range(measure_view(view, height_px=VIEW_PX, width_px=VIEW_PX) for view in train)
     low, middle, high = (
         np.array([found.value(name, level) for name in MEASURED]) for level in (0.0, 0.5, 1.0)
     )
