@@ -64,8 +64,10 @@ def seeds(phantoms: Path) -> list[bytes]:
         "image_dfl.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
     ):  # fmt: skip
         content = Path(get_testdata_file(name)).read_bytes()
-        found.append(content.replace(b"CS\x02\x00MR", b"CS\x02\x00CR").replace(
-            b"CS\x02\x00CT", b"CS\x02\x00CR"))  # fmt: skip
+        for before in (b"CS\2\0", b"CS\0\2", b"\x08\0\x60\0\2\0\0\0"):  # little, big, implicit
+            for modality in (b"CT", b"MR"):
+                content = content.replace(before + modality, before + b"CR")
+        found.append(content)
     return found
 
 
