@@ -1,6 +1,6 @@
 """A bundle's network through torch, onnxruntime and OpenVINO: start, speed, memory, in turn.
 
-Needs the extra ``onnx``, and openvino for its rows. Usage: python benchmarks/runtimes.py BUNDLE...
+Needs Linux, the extra ``onnx``, and openvino for its rows. Usage: python benchmarks/runtimes.py BUNDLE...
 """
 
 import json
@@ -16,7 +16,7 @@ from pneumoscope.screening.export import export_onnx
 ROUNDS = 3
 
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
 kind, name, path, size, batch = sys.argv[1:4] + [int(value) for value in sys.argv[4:]]
 start = time.perf_counter()
 import numpy as np
@@ -44,7 +44,7 @@ print(json.dumps({
     "first_answer_s": ready - start,
     "films_per_s": count / (time.perf_counter() - ready),
     "cpu_ms_per_film": 1000 * (time.process_time() - cpu) / count,
-    "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_mib": int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024,
 }))
 """
 
