@@ -1,6 +1,8 @@
 """A bundle's network through torch, onnxruntime and OpenVINO: start, speed, memory, in turn.
 
-Needs Linux, the extra ``onnx``, and openvino for its rows. Usage: python benchmarks/runtimes.py BUNDLE...
+Needs Linux, the extra ``onnx``, and openvino for its rows. Usage:
+
+    python benchmarks/runtimes.py BUNDLE...
 """
 
 import json
