@@ -38,6 +38,19 @@ class _FromPixels(nn.Module):
         return logits  # (B, K)
 
 
+def check_exporter() -> None:
+    """Refuses to go on without the extra ``onnx``.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if find_spec("onnx") is None or find_spec("onnxscript") is None:
+        raise UsageError(
+            "the packages onnx and onnxscript are not here; "
+            "install them with pip install 'pneumoscope[onnx]'"
+        )
+
+
 def weightless_graph(network: nn.Module) -> bytes:
     """Returns the network as an ONNX model whose weights are named but not there.
 
@@ -46,11 +59,7 @@ def weightless_graph(network: nn.Module) -> bytes:
     Raises:
         UsageError: the extra ``onnx`` is not installed.
     """
-    if find_spec("onnx") is None or find_spec("onnxscript") is None:
-        raise UsageError(
-            "the packages onnx and onnxscript are not here; "
-            "install them with pip install 'pneumoscope[onnx]'"
-        )
+    check_exporter()
     import onnx
     from onnxscript import optimizer
 
