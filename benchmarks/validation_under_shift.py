@@ -6,7 +6,8 @@ validation films under shifts that another machine or another hospital brings. U
     python benchmarks/validation_under_shift.py BUNDLE... --data DIR --split FILE [--quick]
 
 ``--quick`` takes seven of the changes, every second film and bf16, for a large network on a CPU.
-``--scores`` keeps every score, for ``threshold_transfer.py``. ``--together`` also gives every set of two or more of the bundles, by the mean of their log odds.
+``--scores`` keeps every score, for ``threshold_transfer.py``.
+``--together`` also gives every set of two or more of the bundles, by the mean of their log odds.
 
 Beside the AUROC stand, for each, recall and specificity under the shifts at the threshold that the
 clean films choose (highest precision with recall >= .95): does a frozen threshold hold elsewhere?
