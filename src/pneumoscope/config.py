@@ -47,6 +47,9 @@ class ModelConfig(Section):
     standardize: bool | None = Field(
         None, description="give every film one mean and one contrast (ViT only; the CNN does)"
     )
+    flip_average: bool | None = Field(
+        None, description="answer the mean of the logits of each film and of its mirror image"
+    )
     gelu: Literal["erf", "tanh"] | None = Field(
         None, description="exact GELU or its tanh approximation, if not the model's own (ViT only)"
     )
@@ -57,7 +60,7 @@ class ModelConfig(Section):
 
     def inference_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
-        kept = {"name", "img_size", "in_chans", "standardize", "gelu"}
+        kept = {"name", "img_size", "in_chans", "standardize", "gelu", "flip_average"}
         return self.model_dump(include=kept, exclude_none=True)
 
 
