@@ -6,6 +6,7 @@ validation films under shifts that another machine or another hospital brings. U
     python benchmarks/validation_under_shift.py BUNDLE... --data DIR --split FILE [--quick]
 
 ``--quick`` takes seven of the changes, every second film and bf16, for a large network on a CPU.
+``--scores`` keeps every score, for ``threshold_transfer.py``.
 ``--together`` also gives every set of two or more of the bundles, by the mean of their log odds.
 
 Beside the AUROC stand, for each, recall and specificity under the shifts at the threshold that the
@@ -15,7 +16,7 @@ clean films choose (highest precision with recall >= .95): does a frozen thresho
 import argparse
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kornia.filters
@@ -28,11 +29,13 @@ from torch import Tensor
 
 from pneumoscope.bundle import open_bundle
 from pneumoscope.data.cache import default_cache_dir, open_cache
-from pneumoscope.data.split import read_split
+from pneumoscope.data.split import SplitRow, read_split
 from pneumoscope.evaluation.operating_point import (
     choose_threshold_by_min_recall,
     summarize_at_threshold,
 )
+from pneumoscope.evaluation.predictions import Predictions, write_predictions
+from pneumoscope.files import make_folder
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import network_input
 
@@ -129,6 +132,20 @@ def figures(labels: np.ndarray, by_shift: dict[str, np.ndarray]) -> dict[str, fl
     return {key: round(float(value), 4) for key, value in found.items()}
 
 
+def write_scores(folder: Path, rows: Sequence[SplitRow], by_shift: dict[str, np.ndarray]) -> None:
+    """Writes ``predictions.csv`` files, one a shift, that `threshold_transfer.py` reads."""
+    make_folder(folder)
+    for shift, odds in by_shift.items():
+        predictions = Predictions.from_logits(
+            path=[row.path for row in rows],
+            patient_id=[row.patient_id for row in rows],
+            split=[row.split for row in rows],
+            y_true=[int(row.label) for row in rows],
+            logits=np.stack([-odds / 2, odds / 2], axis=1),
+        )
+        write_predictions(folder / f"{shift.replace(' ', '-')}.csv", predictions)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", nargs="+")
@@ -136,18 +153,21 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="fewer changes and films, bf16")
     parser.add_argument("--together", action="store_true", help="also every set of the bundles")
+    parser.add_argument("--scores", type=Path, help="folder for every score, a CSV each")
     arguments = parser.parse_args()
     rows = read_split(arguments.split).subset("val")
     labels = np.array([int(row.label) for row in rows])
     pixels = np.array(open_cache(arguments.data, rows, 224, default_cache_dir()))
     if arguments.quick:
-        pixels, labels = pixels[::2], labels[::2]
+        rows, pixels, labels = rows[::2], pixels[::2], labels[::2]
     scores = {}
     for name in arguments.bundles:
         bundle = open_bundle(name)
         scores[name] = log_odds(load_network(bundle), pixels, quick=arguments.quick)
         found = {"bundle": name, "model_id": bundle.model_id, **figures(labels, scores[name])}
         print(json.dumps(found), flush=True)
+        if arguments.scores:
+            write_scores(arguments.scores / Path(name).name, rows, scores[name])
     if arguments.together:
         for size in range(2, len(scores) + 1):
             for members in itertools.combinations(scores, size):

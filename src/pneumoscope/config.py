@@ -47,6 +47,9 @@ class ModelConfig(Section):
     standardize: bool | None = Field(
         None, description="give every film one mean and one contrast (ViT only; the CNN does)"
     )
+    flip_average: bool | None = Field(
+        None, description="answer the mean of the logits of each film and of its mirror image"
+    )
     gelu: Literal["erf", "tanh"] | None = Field(
         None, description="exact GELU or its tanh approximation, if not the model's own (ViT only)"
     )
@@ -57,7 +60,7 @@ class ModelConfig(Section):
 
     def inference_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
-        kept = {"name", "img_size", "in_chans", "standardize", "gelu"}
+        kept = {"name", "img_size", "in_chans", "standardize", "gelu", "flip_average"}
         return self.model_dump(include=kept, exclude_none=True)
 
 
@@ -107,6 +110,18 @@ class AugmentationConfig(Section):
     erase_prob: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         0.0, description="probability of erasing one rectangle of 2-20 % of the film"
     )
+    randaugment_ops: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="random changes in turn from a list that is safe for films; 0 for none"
+    )
+    randaugment_magnitude: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.5, description="how far each of those may go, as a share of its widest range"
+    )
+    mixup_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="Mixup: both parameters of the Beta law of the share; 0 for none"
+    )
+    cutmix_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="CutMix: the same; where both are given each batch has either at random"
+    )
 
 
 class TrainingConfig(Section):
@@ -130,6 +145,12 @@ class TrainingConfig(Section):
     label_smoothing: Fraction = Field(0.05, description="label smoothing of the cross-entropy")
     class_weights: bool = Field(
         True, description="weigh classes inversely to their share of the training split"
+    )
+    focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="focal loss: how strongly films that are already right count less"
+    )
+    balanced_sampler: bool = Field(
+        False, description="draw the classes equally often; excludes class_weights"
     )
     clip_grad_norm: Annotated[float, Field(gt=0.0)] = Field(
         1.0, description="largest norm of the gradient"
@@ -251,6 +272,11 @@ class Recipe(Section):
         for key, is_asked in asked.items():
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
+        if self.training.balanced_sampler and self.training.class_weights:
+            raise ValueError(
+                "training.balanced_sampler and training.class_weights both balance the classes, "
+                "together they would turn them round; set training.class_weights = false"
+            )
         if self.mae.epochs and self.pretrained.weights:
             raise ValueError(
                 "mae.epochs and pretrained.weights exclude each other: masked autoencoding starts "

@@ -171,6 +171,8 @@ class VisionTransformer(nn.Module):
         patch_drop_rate: share of the patches left out of each training image.
         standardize: give each image mean 0 and standard deviation 0.5 first, so that exposure
             and contrast say nothing. The published weights were trained without.
+        flip_average: out of training, answer the mean of the logits of an image and its mirror
+            image.
 
     Raises:
         ModelError: the sizes do not fit one another.
@@ -194,6 +196,7 @@ class VisionTransformer(nn.Module):
         drop_path_rate: float = 0.0,
         patch_drop_rate: float = 0.0,
         standardize: bool = False,
+        flip_average: bool = False,
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
         super().__init__()
@@ -213,6 +216,7 @@ class VisionTransformer(nn.Module):
         self.drop_rate = drop_rate
         self.patch_drop_rate = patch_drop_rate
         self.standardize = standardize
+        self.flip_average = flip_average
 
         num_patches = (img_size // patch_size) ** 2
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
@@ -304,7 +308,10 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns logits (B, K)."""
-        return self.classify(self.forward_features(x))
+        logits = self.classify(self.forward_features(x))
+        if self.flip_average and not self.training:
+            logits = (logits + self.classify(self.forward_features(x.flip(3)))) / 2
+        return logits
 
     def attention_maps(self, x: Tensor) -> list[Tensor]:  # (B, C, H, W)
         """Returns every block's attention weights, each (B, A, 1 + N, 1 + N), rows sum to 1."""

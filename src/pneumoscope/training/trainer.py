@@ -37,10 +37,17 @@ from pneumoscope.training.distributed import (
     sum_over,
 )
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
+from pneumoscope.training.mixing import mix_films
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
 from pneumoscope.training.probe import fit_head, frozen_features
-from pneumoscope.training.randomness import epoch_order, seed_init, seed_probe, seed_step
+from pneumoscope.training.randomness import (
+    balanced_order,
+    epoch_order,
+    seed_init,
+    seed_probe,
+    seed_step,
+)
 from pneumoscope.training.recorder import Recorder
 
 
@@ -103,7 +110,7 @@ class Trainer:
             ConfigError: fewer films in a batch than processes.
             ModelError: the recipe's network cannot be built.
             RunFolderError: the saved state is of another run, or damaged.
-            TrainingError: the teacher is no CNN, or saw other or unknown films in training.
+            TrainingError: the teacher is an ensemble, or saw other or unknown films in training.
             WeightsError: the checkpoint does not fit the network.
         """
         self.recipe, self.train, self.val = recipe, train, val
@@ -159,9 +166,9 @@ class Trainer:
         weights = torch.ones(len(CLASS_NAMES))
         if self.config.class_weights:
             weights = class_weights(torch.from_numpy(self.train.labels), len(CLASS_NAMES))
-        smoothing = self.config.label_smoothing
+        smoothing, gamma = self.config.label_smoothing, self.config.focal_gamma
         if teacher is None:
-            return Supervised(self.network, weights, smoothing)
+            return Supervised(self.network, weights, smoothing, gamma)
         if teacher.manifest["data"]["split_sha256"] != self.identity["split"]:
             raise TrainingError(
                 f"the teacher {teacher.path} was trained on another split, so it may have seen "
@@ -173,12 +180,14 @@ class Trainer:
                 "validation films; train a teacher on this split"
             )
         guide = load_network(teacher)
-        if not (isinstance(guide, ResNet) and isinstance(self.network, VisionTransformer)):
+        if not isinstance(guide, ResNet | VisionTransformer):
             raise TrainingError(
-                f"the teacher {teacher.path} is a {teacher.manifest['model']}; expected a cnn"
+                f"the teacher {teacher.path} is an {teacher.manifest['model']}; expected a cnn "
+                "or a Vision Transformer"
             )
+        assert isinstance(self.network, VisionTransformer), "the recipe says so"
         guide = guide.to(self.device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Distilled(self.network, guide, self.recipe.distillation, weights, smoothing)
+        return Distilled(self.network, guide, self.recipe.distillation, weights, smoothing, gamma)
 
     def fit(self) -> Fitted:
         """Returns the best network after training to the end, or until patience is lost.
@@ -270,11 +279,16 @@ class Trainer:
         """Yields (epoch from 1, film indices of the global batch) from the next step on."""
         while self.step < self.num_steps and not self._is_patience_lost():
             epoch, batch = divmod(self.step, self.steps_per_epoch)
-            order = epoch_order(self.config.seed, epoch, len(self.train.labels))
+            order = self._order(epoch)
             for start in range(batch, self.steps_per_epoch):
                 if self.step >= self.num_steps:
                     return
                 yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self.config.balanced_sampler:
+            return balanced_order(self.config.seed, epoch, self.train.labels)
+        return epoch_order(self.config.seed, epoch, len(self.train.labels))
 
     def _train_step(self, objective: nn.Module, epoch: int, index: NDArray[np.int64]) -> None:
         """One optimizer step on the global batch ``index``, of which this process does a part."""
@@ -283,10 +297,11 @@ class Trainer:
         labels = torch.from_numpy(self.train.labels[mine]).to(self.device.device)
         all_labels = torch.from_numpy(self.train.labels[index]).to(self.device.device)
         x = network_input(self.augment(self._pixels(mine)), self.recipe.model.in_chans)
+        x, mix = mix_films(x, labels, self.recipe.augmentation)
 
         self.objective.train()
         with self.device.autocast:
-            loss = objective(x, labels, all_labels)
+            loss = objective(x, labels, all_labels, mix)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
