@@ -1,4 +1,4 @@
-"""Writes ``docs/reference/`` from the code: the command line and every key of a recipe.
+"""Writes ``docs/reference/`` from the code: command line, keys of recipes, messages.
 
 ::
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer
+from error_messages import messages_page
 
 from pneumoscope.cli.app import app
 from pneumoscope.config import Recipe, Section
@@ -26,7 +27,7 @@ NOTE = "<!-- Written by docs/generate.py from the code; change that, and run it 
 
 def pages() -> dict[str, str]:
     """Returns the content of every generated page by its file name."""
-    return {"cli.md": cli_page(), "config.md": config_page()}
+    return {"cli.md": cli_page(), "config.md": config_page(), "messages.md": messages_page(NOTE)}
 
 
 def cli_page() -> str:
