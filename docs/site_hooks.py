@@ -1,12 +1,24 @@
-"""What the site does otherwise than the folder: links to files beside ``docs/`` become text.
+"""What the site does otherwise than the folder.
 
-The pages name sources, recipes and records of the repository, which are not part of the site.
+All decisions are in its menu, and links to files beside ``docs/`` become text: the pages name
+sources, recipes and records of the repository, which are not part of the site.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 _OUTSIDE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>(?:\.\./)+[^)\s]+)\)")
+
+
+def on_config(config: Any) -> Any:
+    """Returns the configuration with every decision in the menu, in order."""
+    folder = Path(config["docs_dir"])
+    pages = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("decisions/*.md"))]
+    for entry in config["nav"]:
+        if "Decisions" in entry:
+            entry["Decisions"] = pages
+    return config
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
