@@ -22,9 +22,10 @@
 # **Research use only. Not a medical device; not for diagnosis or treatment.**
 #
 # As it stands it takes about two minutes on two CPU cores, offline and without any film of a patient: it draws
-# PHANTOMS, whose numbers say nothing about patients. `FULL`, the one variable in the first cell, makes it the study
-# on the real films in `Data/chest_xray` (`pneumoscope data fetch`), with the published recipes and Google's
-# `weights/ViT-Ti_16.npz` (`pneumoscope weights fetch ViT-Ti_16`).
+# PHANTOMS, whose numbers say nothing about patients, and in so few steps the networks learn next to nothing. `FULL`,
+# the one variable in the first cell, makes it the study on the real films in `Data/chest_xray`
+# (`pneumoscope data fetch`), with the published recipes and Google's `weights/ViT-Ti_16.npz`
+# (`pneumoscope weights fetch ViT-Ti_16`).
 
 # %% [markdown]
 # ## 1. Utilities
@@ -40,7 +41,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import pneumoscope as ps
-from pneumoscope.bundle import open_bundle, shipped_bundles
+from pneumoscope.bundle import Bundle, open_bundle, shipped_bundles
 from pneumoscope.config import Recipe, load_recipe
 from pneumoscope.data.phantom import write_phantoms
 from pneumoscope.evaluation.comparison import compare
@@ -91,7 +92,7 @@ def show_images(images: list[np.ndarray], titles: list[str], columns: int = 4) -
 
 def recipe_named(name: str, *overrides: str) -> Recipe:
     """Returns a shipped recipe; in the short run it takes few steps."""
-    short = () if FULL else ("training.max_steps=36", "training.eval_every=1")
+    short = () if FULL else ("training.max_steps=80", "training.eval_every=1")
     return load_recipe(name, (*short, *overrides))
 
 
@@ -314,20 +315,27 @@ show(draw_confusion([scratch_result]))
 
 
 # %%
-def show_attention(bundle: object, films_shown: np.ndarray) -> None:
-    """Shows films, rollout and class map of a bundle's Vision Transformer."""
-    network = load_network(bundle)
-    rollout = attention_rollout(network, films_shown)
-    for_class = class_heatmap(network, films_shown)
-    images = [*films_shown]
-    images += [overlay(view, heat) for view, heat in zip(films_shown, rollout, strict=True)]
-    images += [overlay(view, heat) for view, heat in zip(films_shown, for_class, strict=True)]
-    kinds = ("film", "attention rollout", "for PNEUMONIA")
-    show_images(images, [kind for kind in kinds for _ in films_shown], len(films_shown))
-
-
 sick = np.flatnonzero(films.labels("test") == 1)[:4]
-show_attention(scratch, pixels["test"][sick])
+
+
+def show_attention(bundle: Bundle) -> None:
+    """Shows four sick test films with rollout and class map of a bundle's Vision Transformer."""
+    network = load_network(bundle)
+    views = films.pixels("test", bundle.config["model"].get("img_size", 224), console)[sick]
+    images = [*views]
+    for heat in (attention_rollout(network, views), class_heatmap(network, views)):
+        images += [overlay(view, of_film) for view, of_film in zip(views, heat, strict=True)]
+    kinds = ("film", "attention rollout", "for PNEUMONIA")
+    show_images(images, [kind for kind in kinds for _ in views], len(views))
+
+
+show_attention(scratch)
+
+# %% [markdown]
+# The same films seen by the shipped network, which was trained on real ones:
+
+# %%
+show_attention(open_bundle(shipped["scratch"]))
 
 # %% [markdown]
 # ## 5. Pretrained: Google's `.npz`
@@ -416,8 +424,7 @@ show(draw_training_curves([pretrained_result]))
 show(draw_scores([pretrained_result]))
 
 # %%
-size = pretrained.config["model"].get("img_size", 224)
-show_attention(pretrained, films.pixels("test", size, console)[sick])
+show_attention(pretrained)
 
 # %% [markdown]
 # ## 7. Comparison

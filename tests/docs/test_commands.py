@@ -155,6 +155,7 @@ def test_it_runs_as_it_stands(block, workspaces, programs):
 
 
 def test_pages_with_commands_are_found():
+    assert len(shown_commands()) > 60
     pages = {block.page for block in TYPED}
     assert {"README.md", "docs/index.md", "docs/data.md", "docs/report.md"} <= pages
     assert len(to_run()) >= 15

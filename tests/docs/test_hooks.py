@@ -1,4 +1,4 @@
-"""The hooks before a commit: all local, so that none needs a network, and what they call is there."""
+"""The hooks before a commit: all local, needing no network, and what they call is there."""
 
 import shlex
 import subprocess
