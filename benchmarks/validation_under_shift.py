@@ -6,23 +6,36 @@ validation films under shifts that another machine or another hospital brings. U
     python benchmarks/validation_under_shift.py BUNDLE... --data DIR --split FILE [--quick]
 
 ``--quick`` takes seven of the changes, every second film and bf16, for a large network on a CPU.
+``--scores`` keeps every score, for ``threshold_transfer.py``.
+``--together`` also gives every set of two or more of the bundles, by the mean of their log odds.
+
+Beside the AUROC stand, for each, recall and specificity under the shifts at the threshold that the
+clean films choose (highest precision with recall >= .95): does a frozen threshold hold elsewhere?
 """
 
 import argparse
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kornia.filters
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from pneumoscope.bundle import open_bundle
 from pneumoscope.data.cache import default_cache_dir, open_cache
-from pneumoscope.data.split import read_split
+from pneumoscope.data.split import SplitRow, read_split
+from pneumoscope.evaluation.operating_point import (
+    choose_threshold_by_min_recall,
+    summarize_at_threshold,
+)
+from pneumoscope.evaluation.predictions import Predictions, write_predictions
+from pneumoscope.files import make_folder
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import network_input
 
@@ -82,13 +95,9 @@ SHIFTS: dict[str, Shift] = {
 QUICK = ("clean", "wide", "far", "blurred", "gamma 0.5", "tall and blurred", "near and gamma")
 
 
-def aurocs(
-    network: torch.nn.Module, pixels: np.ndarray, labels: np.ndarray, *, quick: bool
-) -> dict[str, float]:
-    """Returns the AUROC under each shift; ``pixels`` (N, 224, 224) uint8."""
+def log_odds(network: torch.nn.Module, pixels: np.ndarray, *, quick: bool) -> dict[str, np.ndarray]:
+    """Returns the log odds (N,) under each shift; ``pixels`` (N, 224, 224) uint8."""
     shifts = {name: shift for name, shift in SHIFTS.items() if not quick or name in QUICK}
-    if quick:
-        pixels, labels = pixels[::2], labels[::2]
     size, in_chans = int(network.img_size), int(network.in_chans)
     result = {}
     for name, shift in shifts.items():
@@ -100,8 +109,41 @@ def aurocs(
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=quick):
                 logits = network(network_input(x[:, 0], in_chans))
             margins.append((logits[:, 1] - logits[:, 0]).float().numpy())
-        result[name] = float(roc_auc_score(labels, np.concatenate(margins)))
+        result[name] = np.concatenate(margins)
     return result
+
+
+def figures(labels: np.ndarray, by_shift: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns mean and worst AUROC, what the clean threshold does elsewhere, then each AUROC."""
+    aurocs = {name: float(roc_auc_score(labels, score)) for name, score in by_shift.items()}
+    threshold, _, _ = choose_threshold_by_min_recall(labels, expit(by_shift["clean"]))
+    at_clean = [summarize_at_threshold(labels, expit(s), threshold) for s in by_shift.values()]
+    recalls = [summary["recall"] for summary in at_clean]
+    specificities = [summary["specificity"] for summary in at_clean]
+    found = {
+        "mean": np.mean(list(aurocs.values())),
+        "worst": min(aurocs.values()),
+        "recall_mean": np.mean(recalls),
+        "recall_worst": min(recalls),
+        "specificity_mean": np.mean(specificities),
+        "specificity_worst": min(specificities),
+        **aurocs,
+    }
+    return {key: round(float(value), 4) for key, value in found.items()}
+
+
+def write_scores(folder: Path, rows: Sequence[SplitRow], by_shift: dict[str, np.ndarray]) -> None:
+    """Writes ``predictions.csv`` files, one a shift, that `threshold_transfer.py` reads."""
+    make_folder(folder)
+    for shift, odds in by_shift.items():
+        predictions = Predictions.from_logits(
+            path=[row.path for row in rows],
+            patient_id=[row.patient_id for row in rows],
+            split=[row.split for row in rows],
+            y_true=[int(row.label) for row in rows],
+            logits=np.stack([-odds / 2, odds / 2], axis=1),
+        )
+        write_predictions(folder / f"{shift.replace(' ', '-')}.csv", predictions)
 
 
 def main() -> None:
@@ -110,16 +152,31 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="fewer changes and films, bf16")
+    parser.add_argument("--together", action="store_true", help="also every set of the bundles")
+    parser.add_argument("--scores", type=Path, help="folder for every score, a CSV each")
     arguments = parser.parse_args()
     rows = read_split(arguments.split).subset("val")
     labels = np.array([int(row.label) for row in rows])
     pixels = np.array(open_cache(arguments.data, rows, 224, default_cache_dir()))
+    if arguments.quick:
+        rows, pixels, labels = rows[::2], pixels[::2], labels[::2]
+    scores = {}
     for name in arguments.bundles:
         bundle = open_bundle(name)
-        found = aurocs(load_network(bundle), pixels, labels, quick=arguments.quick)
-        summary = {"mean": np.mean(list(found.values())), "worst": min(found.values())}
-        rounded = {key: round(float(value), 4) for key, value in {**summary, **found}.items()}
-        print(json.dumps({"bundle": name, "model_id": bundle.model_id, **rounded}), flush=True)
+        scores[name] = log_odds(load_network(bundle), pixels, quick=arguments.quick)
+        found = {"bundle": name, "model_id": bundle.model_id, **figures(labels, scores[name])}
+        print(json.dumps(found), flush=True)
+        if arguments.scores:
+            write_scores(arguments.scores / Path(name).name, rows, scores[name])
+    if arguments.together:
+        for size in range(2, len(scores) + 1):
+            for members in itertools.combinations(scores, size):
+                mean = {
+                    shift: np.mean([scores[name][shift] for name in members], axis=0)
+                    for shift in scores[members[0]]
+                }
+                found = {"bundle": " + ".join(members), **figures(labels, mean)}
+                print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

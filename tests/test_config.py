@@ -110,7 +110,7 @@ class TestValues:
             ({"model": {"image_size": 64}}, "model.image_size; did you mean model.img_size?"),
             (
                 {"zzz": 1},
-                "zzz; known: name, title, model, data, augmentation, training, pretrained, "
+                "zzz; known: name, title, model, data, augmentation, training, mae, pretrained, "
                 "distillation, operating_point, bundle",
             ),
         ],
@@ -136,6 +136,12 @@ class TestValues:
     )
     def test_out_of_range(self, values: dict[str, Any], expected: str) -> None:
         assert refusal({"name": "a", **values}).startswith(f"mine.toml: {expected}")
+
+    def test_balancing_the_classes_twice_is_refused(self) -> None:
+        assert refusal({"name": "a", "training": {"balanced_sampler": True}}) == (
+            "mine.toml: recipe: training.balanced_sampler and training.class_weights both balance "
+            "the classes, together they would turn them round; set training.class_weights = false"
+        )
 
     @pytest.mark.parametrize(
         ("values", "expected"),
@@ -254,7 +260,11 @@ class TestOverrides:
 
 class TestHash:
     def test_every_value_but_those_of_display_and_saving_changes_it(self) -> None:
-        base = {"name": "a", "model": {"name": "vit_scratch"}}
+        base = {
+            "name": "a",
+            "model": {"name": "vit_scratch"},
+            "training": {"class_weights": False},
+        }
         plain = parse_recipe(base, "").model_dump(mode="json")
         seen = {parse_recipe(base, "").sha256}
         others: dict[str, Any] = {
@@ -262,6 +272,7 @@ class TestHash:
             "training.device": "cpu", "training.precision": "float32", "bundle.dtype": "float32",
             "distillation.teacher": "t", "augmentation.scale_max": 2.0, "training.max_steps": 4,
             "model.in_chans": 1, "model.gelu": "tanh", "model.standardize": True,
+            "model.flip_average": True,
             "pretrained.weights": "w",
         }  # fmt: skip
         same = {"title", "training.tensorboard", "training.checkpoint_every_s"}

@@ -47,6 +47,9 @@ class ModelConfig(Section):
     standardize: bool | None = Field(
         None, description="give every film one mean and one contrast (ViT only; the CNN does)"
     )
+    flip_average: bool | None = Field(
+        None, description="answer the mean of the logits of each film and of its mirror image"
+    )
     gelu: Literal["erf", "tanh"] | None = Field(
         None, description="exact GELU or its tanh approximation, if not the model's own (ViT only)"
     )
@@ -57,7 +60,7 @@ class ModelConfig(Section):
 
     def inference_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
-        kept = {"name", "img_size", "in_chans", "standardize", "gelu"}
+        kept = {"name", "img_size", "in_chans", "standardize", "gelu", "flip_average"}
         return self.model_dump(include=kept, exclude_none=True)
 
 
@@ -107,6 +110,18 @@ class AugmentationConfig(Section):
     erase_prob: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         0.0, description="probability of erasing one rectangle of 2-20 % of the film"
     )
+    randaugment_ops: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="random changes in turn from a list that is safe for films; 0 for none"
+    )
+    randaugment_magnitude: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.5, description="how far each of those may go, as a share of its widest range"
+    )
+    mixup_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="Mixup: both parameters of the Beta law of the share; 0 for none"
+    )
+    cutmix_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="CutMix: the same; where both are given each batch has either at random"
+    )
 
 
 class TrainingConfig(Section):
@@ -131,6 +146,12 @@ class TrainingConfig(Section):
     class_weights: bool = Field(
         True, description="weigh classes inversely to their share of the training split"
     )
+    focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0, description="focal loss: how strongly films that are already right count less"
+    )
+    balanced_sampler: bool = Field(
+        False, description="draw the classes equally often; excludes class_weights"
+    )
     clip_grad_norm: Annotated[float, Field(gt=0.0)] = Field(
         1.0, description="largest norm of the gradient"
     )
@@ -151,6 +172,25 @@ class TrainingConfig(Section):
         60.0, description="seconds between checkpoints; one is also written at every validation"
     )
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
+
+
+class MaskedAutoencodingConfig(Section):
+    """A stage before the labels: the ViT completes training films of which most is hidden."""
+
+    epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="passes over the training films without their labels; 0 for none"
+    )
+    mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.75, description="share of the patches that are hidden"
+    )
+    batch_size: Positive = Field(64, description="films an optimizer step, over all processes")
+    lr: Annotated[float, Field(gt=0.0, le=10.0)] = Field(1e-3, description="peak learning rate")
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = Field(
+        2.0, description="epochs of linear warm-up"
+    )
+    decoder_depth: Annotated[int, Field(ge=1, le=12)] = Field(
+        2, description="blocks of the decoder, which is thrown away afterwards"
+    )
 
 
 class PretrainedConfig(Section):
@@ -210,6 +250,7 @@ class Recipe(Section):
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     augmentation: AugmentationConfig = Field(default_factory=lambda: AugmentationConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    mae: MaskedAutoencodingConfig = Field(default_factory=lambda: MaskedAutoencodingConfig())
     pretrained: PretrainedConfig = Field(default_factory=lambda: PretrainedConfig())
     distillation: DistillationConfig = Field(default_factory=lambda: DistillationConfig())
     operating_point: OperatingPointConfig = Field(default_factory=lambda: OperatingPointConfig())
@@ -224,12 +265,23 @@ class Recipe(Section):
             "model.standardize": self.model.standardize is not None,
             "model.gelu": self.model.gelu is not None,
             "training.layer_decay": self.training.layer_decay != 1.0,
+            "mae": self.mae.epochs > 0,
             "pretrained": bool(self.pretrained.weights),
             "distillation": bool(self.distillation.teacher),
         }
         for key, is_asked in asked.items():
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
+        if self.training.balanced_sampler and self.training.class_weights:
+            raise ValueError(
+                "training.balanced_sampler and training.class_weights both balance the classes, "
+                "together they would turn them round; set training.class_weights = false"
+            )
+        if self.mae.epochs and self.pretrained.weights:
+            raise ValueError(
+                "mae.epochs and pretrained.weights exclude each other: masked autoencoding starts "
+                "from random weights; leave one of them out"
+            )
         has_probe = self.pretrained.weights and self.pretrained.probe_views
         if self.training.epochs == 0 and not has_probe:
             raise ValueError(

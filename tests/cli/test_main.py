@@ -44,7 +44,8 @@ def words(text: str) -> str:
 
 def test_the_commands_are_those_of_the_contract() -> None:
     assert set(ROOT.commands) == {
-        "data", "train", "study", "evaluate", "compare", "screen", "doctor", "weights",
+        "data", "train", "study", "ensemble", "evaluate", "compare", "screen", "doctor", "weights",
+        "explain", "export",
     }  # fmt: skip
     assert set(ROOT.commands["data"].commands) == {"fetch", "audit", "split", "phantoms"}
     assert set(ROOT.commands["weights"].commands) == {"inspect", "fetch", "convert"}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pneumoscope.config import AugmentationConfig
-from pneumoscope.data.augmentation import Augmenter
+from pneumoscope.data.augmentation import Augmenter, RandAugment
 
 SIDE = 64
 ALL = AugmentationConfig(
@@ -222,3 +222,34 @@ def test_the_same_seed_draws_the_same_and_each_film_its_own() -> None:
     assert not torch.equal(other, first)
     distances = torch.cdist(first.flatten(1), first.flatten(1)) / SIDE
     assert distances[~torch.eye(8, dtype=torch.bool)].min() > 1.0
+
+
+class TestRandAugment:
+    def test_none_of_its_changes_makes_what_no_film_is(self) -> None:
+        names = {type(op).__name__ for op in RandAugment(1, 0.5).ops}
+        assert not names & {"RandomPosterize", "RandomSolarize", "RandomEqualize", "RandomInvert"}
+        assert len(RandAugment(1, 0.5).ops) == 10
+
+    def test_each_film_has_its_own_changes(self) -> None:
+        pixels = blobs(1, x=6.0, sigma=8.0).expand(200, -1, -1)
+        changed = augment(pixels, randaugment_ops=1)
+        moved = (changed - pixels).abs().amax((1, 2)) > 1
+        assert 160 <= moved.sum() < 200  # one in ten stays as it is
+        assert len(changed[moved].flatten(1).round(decimals=1).unique(dim=0)) > 150
+
+    def test_more_ops_and_a_larger_magnitude_change_more(self) -> None:
+        pixels = blobs(300, x=6.0, sigma=8.0)
+
+        def mean_change(**levers: Any) -> float:
+            return float((augment(pixels, **levers) - pixels).abs().mean())
+
+        little = mean_change(randaugment_ops=1, randaugment_magnitude=0.1)
+        middle = mean_change(randaugment_ops=1, randaugment_magnitude=0.5)
+        assert little < 0.5 * middle
+        assert mean_change(randaugment_ops=3, randaugment_magnitude=0.5) > 1.5 * middle
+
+    def test_films_keep_their_kind(self) -> None:
+        changed = augment(random_films(8), randaugment_ops=2)
+        assert changed.shape == (8, SIDE, SIDE)
+        assert changed.dtype == torch.float32
+        assert torch.isfinite(changed).all()

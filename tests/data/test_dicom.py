@@ -421,7 +421,7 @@ class TestRefusals:
 
 def test_only_elements_of_the_picture_are_parsed() -> None:
     groups = {tag_for_keyword(word) >> 16 for word in dicom._ELEMENTS}
-    assert groups == {0x0008, 0x0028, 0x7FE0}
+    assert groups == {0x0008, 0x0018, 0x0028, 0x7FE0}  # 0010 is the patient's
     of_group_8 = [word for word in dicom._ELEMENTS if tag_for_keyword(word) >> 16 == 0x0008]
     assert sorted(of_group_8) == [
         "Modality",
@@ -611,3 +611,38 @@ def test_no_other_exception_for_hundreds_of_mutations() -> None:
 )
 def test_codestream_size(stream: bytes, size: tuple[int, int] | None) -> None:
     assert codestream_size(stream) == size
+
+
+@pytest.mark.parametrize("film", ["RG1", "RG3"])
+def test_real_films_are_the_same_in_every_encoding(film: str) -> None:
+    """Radiographs of 1841 x 1955 and 1760 x 1760, 15 bits: reversible JPEG 2000 and plain."""
+    from pydicom.data import get_testdata_file
+
+    paths = [get_testdata_file(f"{film}_{kind}.dcm", download=False) for kind in ("UNCR", "J2KR")]
+    if None in paths:
+        pytest.skip("the package pydicom-data is not here")
+    plain, packed = map(read_radiograph, paths)
+    np.testing.assert_array_equal(plain.pixels, packed.pixels)
+    assert plain.pixels.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("tags", "objection"),
+    [
+        ({}, None),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "PA"}, None),
+        ({"BodyPartExamined": " port chest ", "ViewPosition": "AP"}, None),
+        ({"BodyPartExamined": "THORAX", "ViewPosition": ""}, None),
+        ({"BodyPartExamined": "HAND"}, "says that it shows 'HAND', not a chest"),
+        (
+            {"BodyPartExamined": "CHEST", "ViewPosition": "LL"},
+            "says that it is a lateral view (LL), not a frontal one",
+        ),
+        (
+            {"ViewPosition": "LATERAL"},
+            "says that it is a lateral view (LATERAL), not a frontal one",
+        ),
+    ],
+)
+def test_what_the_file_says_it_shows(tags: dict[str, Any], objection: str | None) -> None:
+    assert read(np.zeros((4, 4), np.uint8), **tags).objection == objection

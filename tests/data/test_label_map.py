@@ -1,6 +1,7 @@
 """Other collections: folders and tables by a map, and everything that can be wrong with one."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -133,8 +134,8 @@ def test_labels_from_a_table(tmp_path, put, read):
     text = FOLDERS + TABLE + 'patient = "Patient"\n'
     folder = scan_mapped(tmp_path / "films", read(text))
     assert [(f.path, f.label, f.patient_id) for f in folder.films] == [
-        ("a/1.jpeg", Label.NORMAL, "p1"),
-        ("a/2.jpeg", Label.PNEUMONIA, "p1"),
+        ("a/1.jpeg", Label.NORMAL, "patient-00001"),
+        ("a/2.jpeg", Label.PNEUMONIA, "patient-00001"),
     ]
 
 
@@ -160,6 +161,20 @@ def test_a_table_that_does_not_fit_is_named_with_its_line(tmp_path, put, read, l
     (tmp_path / "labels.csv").write_text(lines)
     with pytest.raises(LayoutError, match=message):
         scan_mapped(tmp_path / "films", read(FOLDERS + TABLE))
+
+
+def test_a_table_beside_a_map_that_is_named_relatively(tmp_path, put, monkeypatch):
+    put("1.jpeg")
+    put("2.jpeg")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "map.toml").write_text(FOLDERS + TABLE)
+    (tmp_path / "sub" / "labels.csv").write_text(
+        "Image,Finding\n1.jpeg,healthy\n2.jpeg, Lung Opacity\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert len(scan_mapped(Path("films"), read_label_map(Path("sub/map.toml"))).films) == 2
+    monkeypatch.chdir(tmp_path / "sub")
+    assert len(scan_mapped(tmp_path / "films", read_label_map(Path("map.toml"))).films) == 2
 
 
 def test_a_table_is_looked_for_in_both_places_and_named_if_absent(tmp_path, put, read):

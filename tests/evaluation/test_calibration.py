@@ -48,8 +48,17 @@ def test_the_temperature_undoes_what_scaled_the_log_odds():
 
 
 def test_where_scores_separate_the_classes_the_temperature_is_the_lowest():
-    assert fit_temperature([0, 0, 1, 1], [-2, -1, 1, 2]) == pytest.approx(TEMPERATURES[0])
-    assert fit_temperature([1, 1, 0, 0], [-2, -1, 1, 2]) == pytest.approx(TEMPERATURES[1])
+    assert fit_temperature([0, 0, 1, 1], [-2, -1, 1, 2]) == TEMPERATURES[0]
+    assert fit_temperature([1, 1, 0, 0], [-2, -1, 1, 2]) == TEMPERATURES[1]
+
+
+def test_few_patients_leave_nothing_to_vary():
+    y, x = [0, 1, 0, 1, 1, 0], [-1.0, 0.5, 0.7, -0.2, 2.0, -2.0]
+    one = measure_calibration(y, x, ["a"] * 6)
+    assert (one.slope.interval, one.intercept.interval) == (None, None)
+    two = measure_calibration(y, x, ["a", "b"] * 3)
+    assert two.slope.interval is None
+    assert two.intercept.interval is not None
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -82,6 +83,33 @@ def test_comparison_is_complete_and_repeatable(tmp_path, make_result):
     (out / "figures" / "of-an-earlier-version.svg").write_bytes(b"<svg/>")
     compare(results, out)
     assert content(out) == first
+
+
+def test_models_are_compared_film_by_film_whatever_the_order_of_their_files(make_result):
+    one, other = make_result("one", seed=1), make_result("other", seed=2)
+    order = np.random.default_rng(0).permutation(len(other.predictions))
+    shuffled = replace(other, predictions=other.predictions.take(order))
+    _, expected = prepare_results([one, other])
+    _, found = prepare_results([one, shuffled])
+    assert list(found.films("test").rows()) == list(expected.films("test").rows())
+
+
+def test_one_film_of_two_patients_is_refused(make_result):
+    one, other = make_result("one"), make_result("other", seed=1)
+    p = other.predictions
+    patients = [f"x{patient}" for patient in p.patient_id.tolist()]
+    moved = Predictions.from_logits(p.path.tolist(), patients, p.split.tolist(), p.y_true, p.logits)
+    with pytest.raises(EvaluationError, match=r"test/0\.jpeg is of patient t0 for one but of xt0"):
+        prepare_results([one, replace(other, predictions=moved)])
+
+
+def test_names_that_look_like_ours_stay_distinct(make_result):
+    results = [
+        replace(make_result("a", seed=s), seed=None, name=n)
+        for s, n in enumerate(("a", "a", "a (#2)"))
+    ]
+    names = [result.name for result in prepare_results(results)]
+    assert names == ["a (#1)", "a (#2)", "a (#2)'"]
 
 
 def test_phantoms_are_named_everywhere(tmp_path, make_result):

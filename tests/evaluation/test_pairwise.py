@@ -114,6 +114,10 @@ def test_seeds_spread_apart_from_sampling():
     assert found.sampling_error == pytest.approx(np.sqrt(np.mean(np.square([5, 6, 4]))) / 1000)
 
 
+def test_where_sampling_error_cannot_be_told_it_is_not():
+    assert seed_spread([0.9, 0.91], None).sampling_error is None
+
+
 def test_the_interval_of_the_sd_covers():
     rng = np.random.default_rng(6)
     hits = []

@@ -68,8 +68,13 @@ def test_probability_is_the_softmax_in_float64():
 
 
 def test_probability_saturates_without_a_warning():
-    predictions = make_predictions(logits=[[1e308, -1e308], [-1e308, 1e308], [0, -800]])
+    predictions = make_predictions(logits=[[1e300, -1e300], [-1e300, 1e300], [0, -800]])
     assert predictions.p_pneumonia.tolist() == [0.0, 1.0, 0.0]
+
+
+def test_logits_so_far_apart_that_nothing_can_be_drawn_are_refused():
+    with pytest.raises(EvaluationError, match="expected numbers with a finite difference"):
+        make_predictions(logits=[[0, 0], [-1e308, 1e308], [0, 0]])
 
 
 def test_subset_keeps_films_in_order():

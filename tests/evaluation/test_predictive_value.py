@@ -104,18 +104,31 @@ def test_where_nothing_healthy_is_called_every_call_is_right():
     assert ratios.positive_interval == pytest.approx(expected, rel=1e-5)
     found = predictive_values(summary, 0.1)
     assert found.ppv == 1
-    assert found.ppv_interval[0] < 1
+    assert found.ppv_interval[0] < found.ppv_interval[1] == 1  # it holds its value
 
 
 def test_where_all_are_called_nothing_is_cleared():
     found = predictive_values(counts(tp=10, fn=0, fp=10, tn=0), 0.1)
     assert (found.ppv, found.npv) == (pytest.approx(0.1), None)
+    assert found.npv_interval is None
+    low, high = found.ppv_interval
+    assert low < 0.1 < high
     assert likelihood_ratios(counts(tp=10, fn=0, fp=10, tn=0)).negative is None
 
 
 def test_where_nothing_is_called_there_is_no_ppv():
     found = predictive_values(counts(tp=0, fn=10, fp=0, tn=10), 0.1)
     assert (found.ppv, found.npv) == (None, pytest.approx(0.9))
+    assert found.ppv_interval is None
+    ratios = likelihood_ratios(counts(tp=0, fn=10, fp=0, tn=10))
+    assert (ratios.positive, ratios.positive_interval) == (None, None)
+    assert ratios.negative == 1
+
+
+def test_where_none_is_missed_the_interval_holds_the_value():
+    found = predictive_values(counts(tp=10, fn=0, fp=3, tn=7), 0.1)
+    assert found.npv == 1
+    assert found.npv_interval[0] < found.npv_interval[1] == 1
 
 
 @pytest.mark.parametrize("missing", [{"tp": 0, "fn": 0}, {"fp": 0, "tn": 0}])

@@ -126,6 +126,14 @@ def test_an_attribute_that_does_not_vary_makes_no_group(films, table):
     assert attributes == {SERIES, "brightness", "contrast", "sharpness"}
 
 
+def test_values_that_round_alike_keep_their_groups(films, table):
+    close = {**table.values, "brightness": np.linspace(0.481, 0.4849, NUM_FILMS)}
+    found = measure_subgroups(films, 0.5, FilmTable(table.path, table.sha256, close))
+    groups = [g for g in found.groups if g.attribute == "brightness"]
+    assert len({g.name for g in groups}) == 4
+    assert sum(sum(g.summary[c] for c in ("tp", "fp", "fn", "tn")) for g in groups) == NUM_FILMS
+
+
 def test_where_every_group_is_right_nothing_differs(films):
     found = measure_subgroups(films, 0.0)  # all are called
     (recall,) = [gap for gap in found.gaps if gap.label == Label.PNEUMONIA]

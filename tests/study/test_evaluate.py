@@ -14,12 +14,14 @@ from pneumoscope.bundle import Bundle
 from pneumoscope.data.corruption import CLEAN, CORRUPTIONS
 from pneumoscope.data.quality import measure_quality
 from pneumoscope.data.radiograph import read_radiograph
+from pneumoscope.data.scan import Film, FilmFolder
 from pneumoscope.errors import EvaluationError, LayoutError, RadiographError
 from pneumoscope.evaluation.comparison import compare
-from pneumoscope.evaluation.evidence import open_result
+from pneumoscope.evaluation.evidence import open_results
 from pneumoscope.evaluation.operating_point import summarize_at_threshold
 from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.evaluation.results import ModelResult
+from pneumoscope.labels import Label
 from pneumoscope.study import evaluate as module
 from pneumoscope.study.evaluate import evaluate
 
@@ -120,6 +122,19 @@ def test_one_class(evaluated: Evaluate, own_phantoms: Path) -> None:
         evaluated(own_phantoms)
 
 
+def test_films_of_one_class_are_refused_before_any_work(
+    evaluated: Evaluate, own_phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_phantoms / "test" / "PNEUMONIA").rename(own_phantoms / "test" / "opacity")
+    (own_phantoms / "test" / "NORMAL").rename(own_phantoms / "test" / "mixed")
+    monkeypatch.setattr(module, "_score", lambda *_, **__: pytest.fail("it scored"))
+    monkeypatch.setattr(module, "scan_labelled", lambda _: only_normal)
+    film = Film("mixed/a.png", "test", Label.NORMAL, "a")
+    only_normal = FilmFolder(own_phantoms, (film,))
+    with pytest.raises(EvaluationError, match=r"all films to evaluate in .* are NORMAL"):
+        evaluated(own_phantoms)
+
+
 def test_its_own_films_are_known_by_name_and_label(
     evaluated: Evaluate, phantoms: Path, own_phantoms: Path
 ) -> None:
@@ -157,6 +172,7 @@ def test_films_are_measured_and_audited(evaluated: Evaluate, phantoms: Path) -> 
     assert result.film_table.values["height_px"][3] == 128
     assert result.audit is not None
     assert result.audit["num_films"] == 60 + 8 + 24
+    assert str(phantoms) not in json.dumps(result.audit)
     assert [leak["kind"] for leak in result.audit["splits"]] == ["patient", "stratified"]
     assert result.shift_table is None
     bare, _ = evaluated(phantoms / "test")
@@ -181,7 +197,7 @@ def test_the_evidence_makes_the_same_report_again(
     out = tmp_path / "out"
     comparison = evaluate(finished_run[1], phantoms, out, console, robustness=False)
     assert comparison.report == out / "report.html"
-    again = compare([open_result(out)], tmp_path / "again")
+    again = compare(open_results(out), tmp_path / "again")
     first, second = (json.loads((c / "report.json").read_text()) for c in (out, tmp_path / "again"))
     assert first == second
     html = comparison.report.read_text()

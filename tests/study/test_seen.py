@@ -22,7 +22,7 @@ def test_test_films_were_not_seen_and_training_films_were(
     bundle = finished_run[1]
     folder = scan_folder(phantoms)
     assert count_seen(bundle, folder.root, folder.in_folder("test")) == 0
-    assert count_seen(bundle, folder.root, folder.in_folder("train")) == 48  # 12 are validation
+    assert count_seen(bundle, folder.root, folder.in_folder("train")) == 60  # trained or tuned on
 
 
 def test_a_renamed_copy_is_known_by_content_and_an_altered_one_by_name(
@@ -65,7 +65,7 @@ def test_the_report_says_so_first(
         finished_run[1], phantoms / "train", tmp_path, console, robustness=False, gallery=False
     )
     (result,) = comparison.results
-    assert result.num_seen == 48
+    assert result.num_seen == 60
     text = (tmp_path / "report.md").read_text()
-    assert "**was trained on 48 of these films**" in text
-    assert text.index("was trained on 48") < text.index("## Results at both thresholds")
+    assert "**was trained or tuned on 60 of these films**" in text
+    assert text.index("was trained or tuned on 60") < text.index("## Results at both thresholds")

@@ -8,6 +8,7 @@ from torch import nn
 from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.mixing import Mix
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
 
 WEIGHTS = torch.tensor([2.0, 0.7])
@@ -31,6 +32,29 @@ def test_supervised_is_torchs_weighted_cross_entropy(smoothing):
     loss = Supervised(network, WEIGHTS, smoothing)(x, y, y)
     expected = F.cross_entropy(network(x), y, weight=WEIGHTS, label_smoothing=smoothing)
     torch.testing.assert_close(loss, expected)
+
+
+def test_the_loss_of_mixed_films_is_that_of_soft_labels():
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    x, y = batch()
+    partners, share = y.roll(1), torch.tensor(0.7)
+    loss = Supervised(network, WEIGHTS, 0.05)(x, y, y, Mix(partners, share))
+    one_hot = 0.7 * F.one_hot(y, 2) + 0.3 * F.one_hot(partners, 2)
+    soft = 0.95 * one_hot + 0.05 / 2
+    # Torch weighs soft labels class by class and divides by the number of films.
+    expected = F.cross_entropy(network(x), soft, weight=WEIGHTS) * len(y) / WEIGHTS[y].sum()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_focal_loss_counts_films_that_are_right_less():
+    logits = torch.tensor([[3.0, -1.0], [0.2, 0.1], [-2.0, 2.0]])
+    y = torch.tensor([0, 1, 0])  # surely right, undecided, surely wrong
+    found = Supervised(nn.Identity(), torch.ones(2), 0.0, 2.0)._losses(logits, y)
+    p = logits.softmax(1)[torch.arange(3), y]
+    torch.testing.assert_close(found, -((1 - p) ** 2) * p.log())  # equation 4
+    plain = Supervised(nn.Identity(), torch.ones(2), 0.0)._losses(logits, y)
+    shares = found / plain
+    assert shares[0] < 0.01 < 0.2 < shares[1] < 0.3 < 0.9 < shares[2]
 
 
 def tiny_distilled(**options) -> Distilled:
@@ -85,6 +109,20 @@ def test_the_feature_loss_looks_at_each_tokens_own_place():
     torch.testing.assert_close(loss, target.square().mean() / 2)
     elsewhere = torch.tensor([[8, 0]])
     assert objective._feature_loss(torch.zeros(1, 2, 24), elsewhere, maps, grid=4).item() == 0.0
+
+
+def test_a_vit_teaches_its_patch_tokens_at_their_places():
+    torch.manual_seed(2)
+    sizes = {"img_size": 32, "patch_size": 8, "depth": 1, "num_heads": 4}
+    student, teacher = (VisionTransformer(embed_dim=dim, **sizes) for dim in (24, 16))
+    objective = Distilled(student, teacher, DistillationConfig(), WEIGHTS, 0.05)
+    x = torch.randn(2, 1, 32, 32).expand(-1, 3, -1, -1)
+    logits, maps = objective._ask_teacher(x)
+    assert objective.project.out_features == 16
+    assert maps.shape == (2, 16, 4, 4)
+    tokens = teacher.forward_features(x)
+    torch.testing.assert_close(maps[1, :, 2, 3], tokens[1, 1 + 2 * 4 + 3])
+    torch.testing.assert_close(logits, teacher(x))
 
 
 def test_the_teacher_is_neither_trained_nor_saved():

@@ -346,12 +346,16 @@ class TestBatches:
 class TestTeacher:
     @pytest.fixture
     def write_teacher(self, tmp_path: Path) -> Any:
-        def write(name: str = "cnn", split_sha256: str = SPLIT, **manifest: Any) -> Bundle:
+        def write(
+            name: str = "cnn", split_sha256: str = SPLIT, members: Any = None, **manifest: Any
+        ) -> Bundle:
             folder = tmp_path / "teacher"
             folder.mkdir()
             for content in CONTENT:
                 (folder / content).write_text("{}")
-            model = {"name": name, "img_size": 32, "in_chans": 3}
+            model: dict[str, Any] = {"name": name, "img_size": 32, "in_chans": 3}
+            if members:
+                model["members"] = members
             torch.manual_seed(0)
             save_weights(build_model(**model), folder / "model.safetensors", torch.float16)
             write_json(folder / "config.json", {"model": model})
@@ -388,8 +392,61 @@ class TestTeacher:
             "validation films; train a teacher on this split"
         )
 
-    def test_a_vit_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:
-        teacher = write_teacher("vit_scratch")
+    def test_a_vit_teaches_too(self, tmp_path: Path, write_teacher: Any) -> None:
+        chosen = recipe("vit_scratch", "t", epochs=1, max_steps=2)
+        trainer = make(tmp_path, chosen, teacher=write_teacher("vit_scratch"))
+        fitted = trainer.fit()
+        assert isinstance(trainer.objective, Distilled)
+        assert trainer.objective.project.weight.shape == (256, 256)
+        assert np.isfinite(fitted.history[0]["train_loss"])
+
+    def test_an_ensemble_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:
+        member = {"name": "cnn", "img_size": 32, "in_chans": 3}
+        teacher = write_teacher("ensemble", members=[member, member])
         with pytest.raises(TrainingError) as caught:
             make(tmp_path, recipe("vit_scratch", "t"), teacher=teacher)
-        assert str(caught.value) == f"the teacher {teacher.path} is a vit_scratch; expected a cnn"
+        assert str(caught.value) == (
+            f"the teacher {teacher.path} is an ensemble; expected a cnn or a Vision Transformer"
+        )
+
+
+@pytest.mark.usefixtures("linear")
+class TestLevers:
+    def test_a_balanced_epoch_shows_both_classes_equally_often(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[int] = []
+        chosen = recipe(epochs=1, balanced_sampler=True, class_weights=False)
+        trainer = make(tmp_path, chosen)
+        pixels = trainer._pixels
+
+        def note(index: Any) -> Tensor:
+            seen.extend(index.tolist())
+            return pixels(index)
+
+        monkeypatch.setattr(trainer, "_pixels", note)
+        trainer.fit()
+        assert np.bincount(TRAIN.labels[seen]).tolist() == [24, 24]
+        # Each of the 16 NORMAL films comes once or twice, and no PNEUMONIA film twice.
+        times = np.bincount(seen, minlength=48)
+        assert set(times[TRAIN.labels == 0].tolist()) == {1, 2}
+        assert times[TRAIN.labels == 1].max() == 1
+
+    @pytest.mark.parametrize("lever", ["mixup_alpha", "cutmix_alpha"])
+    def test_films_are_mixed_before_the_step(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lever: str
+    ) -> None:
+        mixes: list[Any] = []
+        forward = Supervised.forward
+
+        def note(self: Supervised, x: Tensor, labels: Tensor, every: Tensor, mix: Any) -> Tensor:
+            mixes.append(mix)
+            return forward(self, x, labels, every, mix)
+
+        monkeypatch.setattr(Supervised, "forward", note)
+        chosen = recipe(epochs=1)
+        augmentation = chosen.augmentation.model_copy(update={lever: 1.0})
+        make(tmp_path, chosen.model_copy(update={"augmentation": augmentation})).fit()
+        assert len(mixes) == 4
+        assert len({float(mix.share) for mix in mixes}) == 4
+        assert all(len(mix.labels) == 12 for mix in mixes)

@@ -6,9 +6,10 @@ import typer
 
 from pneumoscope.cli.data import app as data_app
 from pneumoscope.cli.doctor import doctor
+from pneumoscope.cli.explain import explain, export
 from pneumoscope.cli.results import compare, evaluate
 from pneumoscope.cli.screen import screen
-from pneumoscope.cli.train import study, train
+from pneumoscope.cli.train import ensemble, study, train
 from pneumoscope.cli.weights import app as weights_app
 from pneumoscope.labels import DISCLAIMER
 
@@ -21,7 +22,17 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
-for command in (study, train, evaluate, compare, screen, doctor):
+for command in (
+    study,
+    train,
+    ensemble,
+    evaluate,
+    compare,
+    screen,
+    explain,
+    export,
+    doctor,
+):
     app.command()(command)
 
 

@@ -36,13 +36,15 @@ def compare(
     from pneumoscope.bundle import shipped_bundles
     from pneumoscope.errors import UsageError
     from pneumoscope.evaluation.comparison import compare as compare_results
-    from pneumoscope.evaluation.evidence import open_result
+    from pneumoscope.evaluation.evidence import FOLDER, open_results, remove_evidence
 
     named: Sequence[str | Path] = bundles or list(shipped_bundles().values())
     if not named:
         raise UsageError("no bundle is shipped with this copy; name one, as in compare runs/cnn")
-    results = [open_result(source, min_recall=min_recall) for source in named]
-    show_comparison(compare_results(results, out), out)
+    results = [r for source in named for r in open_results(source, min_recall=min_recall)]
+    comparison = compare_results(results, out)
+    remove_evidence(out / FOLDER)  # of an evaluation that this comparison replaced
+    show_comparison(comparison, out)
 
 
 def evaluate(
@@ -85,12 +87,22 @@ def evaluate(
 
     if data is None:
         from pneumoscope.evaluation.comparison import compare as compare_results
-        from pneumoscope.evaluation.evidence import open_result
+        from pneumoscope.evaluation.evidence import (
+            FOLDER,
+            open_results,
+            remove_evidence,
+            write_evidence,
+        )
 
         if labels or skip_unreadable:
             raise UsageError("--labels and --skip-unreadable concern films; give --data with them")
-        result = open_result(bundle, min_recall=min_recall)
-        show_comparison(compare_results([result], out), out)
+        results = open_results(bundle, min_recall=min_recall)
+        comparison = compare_results(results, out)
+        if len(results) == 1:
+            write_evidence(out / FOLDER, results[0])
+        else:
+            remove_evidence(out / FOLDER)
+        show_comparison(comparison, out)
         return
 
     from pneumoscope.bundle import open_bundle

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from pneumoscope.screening.screener import Screening
+    from pneumoscope.screening.confidence import Confidence
+    from pneumoscope.screening.films import ZippedFilm
+    from pneumoscope.screening.screener import Screener, Screening, View
 
 
 class Format(StrEnum):
@@ -26,8 +29,8 @@ def screen(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Films (JPEG, PNG, TIFF, DICOM), folders of them, or - for a list of paths "
-            "on standard input, one a line.",
+            help="Films (JPEG, PNG, TIFF, DICOM), folders or zip archives of them, or - for a list "
+            "of paths on standard input, one a line.",
         ),
     ],
     format_: Annotated[
@@ -40,62 +43,173 @@ def screen(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the answer here instead.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Add to --output, line by line, what is not there yet."),
+    ] = False,
+    heatmaps: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write heat maps there. Needs torch.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an HTML page sorted by risk.")
+    ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Add p_calibrated to JSON and CSV.")
+    ] = False,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of pneumonia to expect: says what a decision is worth there."),
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option(help="Refuse what does not look like a frontal chest X-ray.")
+    ] = True,
 ) -> None:
     """Screen chest X-rays for pneumonia: score, decision at the frozen threshold, warnings.
 
     Exit status: 0 all were screened, 1 some failed (each has its line), 2 wrong usage.
     """
     from pneumoscope.errors import BundleError, UsageError
-    from pneumoscope.files import atomic_path
     from pneumoscope.labels import DISCLAIMER
     from pneumoscope.screening.films import list_films
     from pneumoscope.screening.screener import Screener
 
+    if resume and (output is None or format_ is Format.TABLE):
+        raise UsageError("--resume adds to a file: give --output, and --format json or csv")
     films = list_films(paths, sys.stdin.buffer if sys.stdin else None, recursive=recursive)
     if not films:
         raise UsageError("no films in what was named; name files, or folders that hold some")
     try:
-        screener = Screener.load(bundle)
+        screener = Screener.load(bundle, gate=gate)
     except BundleError as error:
         raise UsageError(str(error)) from error
+    confidence = _confidence(screener, prevalence) if calibrated or prevalence else None
+    if resume and output is not None:
+        films = _not_done(films, output, format_, screener.bundle.model_id)
+    keep = _Keeper(screener, heatmaps, sheet)
+    extra = confidence if calibrated else None
     num_failed = 0
 
     def screenings() -> Iterator["Screening"]:
         nonlocal num_failed
-        for screening in screener.screen_many(_with_progress(films, format_, output)):
+        shown = _with_progress(films, format_, output)
+        for screening, view in screener.screen_views(shown):
             num_failed += screening.status == "error"
+            keep(screening, view)
             yield screening
 
     try:
-        if output is None:
-            _write(screenings(), format_, sys.stdout)
-            sys.stdout.flush()
-        else:
-            with atomic_path(output) as path, path.open("w", encoding="utf-8") as stream:
-                _write(screenings(), format_, stream)
+        with _stream(output, resume) as stream:
+            is_new = stream.tell() == 0 if resume else True
+            _write(screenings(), format_, stream, extra, header=is_new)
     except BrokenPipeError:
         # The reader has enough (| head). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+    keep.finish(confidence.expectation if confidence else None)
+    if confidence is not None and confidence.expectation:
+        typer.echo(confidence.expectation, err=True)
     if format_ is not Format.TABLE or output is not None:
         typer.echo(DISCLAIMER, err=True)
     if num_failed:
         raise typer.Exit(1)
 
 
-def _with_progress(films: list[str], format_: Format, output: Path | None) -> Iterable[str]:
+class _Keeper:
+    """Keeps what ``--heatmaps`` and ``--sheet`` ask for while the films go by."""
+
+    def __init__(self, screener: "Screener", heatmaps: Path | None, sheet: Path | None) -> None:
+        self._sheet = sheet
+        self._paint: Callable[[str, View], View] | None = None
+        self._films: list[tuple[Screening, str | None]] = []
+        if heatmaps is not None:
+            from importlib.util import find_spec
+
+            from pneumoscope.errors import UsageError
+
+            if find_spec("torch") is None:
+                raise UsageError("--heatmaps needs torch, which is not here; pip install torch")
+            from pneumoscope.screening.explain import Explainer
+
+            self._paint = Explainer(screener.bundle, heatmaps).write
+
+    def __call__(self, screening: "Screening", view: "View | None") -> None:
+        picture = view
+        if view is not None and self._paint is not None:
+            picture = self._paint(screening.path, view)
+        if self._sheet is not None:
+            from pneumoscope.screening.sheet import thumbnail
+
+            self._films.append((screening, None if picture is None else thumbnail(picture)))
+
+    def finish(self, note: str | None) -> None:
+        """Writes the sheet, if one was asked for."""
+        if self._sheet is not None:
+            from pneumoscope.files import write_text
+            from pneumoscope.screening.sheet import contact_sheet
+
+            page = contact_sheet(self._films, note=note, heat=self._paint is not None)
+            write_text(self._sheet, page)
+
+
+def _confidence(screener: "Screener", prevalence: float | None) -> "Confidence":
+    from pneumoscope.screening.confidence import Confidence
+
+    return Confidence.of(screener.bundle, prevalence)
+
+
+def _not_done(
+    films: "list[str | ZippedFilm]", output: Path, format_: Format, model_id: str
+) -> "list[str | ZippedFilm]":
+    from pneumoscope.screening.resume import done_paths, is_done
+
+    as_csv = format_ is Format.CSV
+    done = done_paths(output, as_csv=as_csv, model_id=model_id)
+    return [film for film in films if not is_done(str(film), done, as_csv=as_csv)]
+
+
+@contextmanager
+def _stream(output: Path | None, resume: bool) -> Iterator[TextIO]:
+    """Yields where the answer goes: standard output, a file that appears whole, or its end."""
+    from pneumoscope.files import atomic_path, storage_error
+
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+    elif not resume:
+        with atomic_path(output) as path, path.open("w", encoding="utf-8") as stream:
+            yield stream
+    else:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            stream = output.open("a", encoding="utf-8")
+        except OSError as error:
+            raise storage_error(output, error) from error
+        with stream:
+            yield stream
+
+
+def _with_progress(
+    films: "list[str | ZippedFilm]", format_: Format, output: Path | None
+) -> "Iterable[str | ZippedFilm]":
     """Returns ``films`` with a progress bar on standard error where that disturbs nothing."""
+    if not sys.stderr.isatty():
+        return films
     from rich.console import Console
     from rich.progress import track
 
+    shown = format_ is Format.TABLE or output is not None or not sys.stdout.isatty()
     console = Console(stderr=True)
-    shown = console.is_terminal and (
-        format_ is Format.TABLE or output is not None or not sys.stdout.isatty()
-    )
     return track(films, "screening", console=console, transient=True, disable=not shown)
 
 
-def _write(screenings: Iterable["Screening"], format_: Format, stream: TextIO) -> None:
+def _write(
+    screenings: Iterable["Screening"],
+    format_: Format,
+    stream: TextIO,
+    confidence: "Confidence | None",
+    *,
+    header: bool,
+) -> None:
     from pneumoscope.screening.output import csv_header, csv_line, json_line, screening_table
 
     if format_ is Format.TABLE:
@@ -104,8 +218,14 @@ def _write(screenings: Iterable["Screening"], format_: Format, stream: TextIO) -
         width = None if stream.isatty() else 120
         Console(file=stream, width=width).print(screening_table(list(screenings)))
         return
-    if format_ is Format.CSV:
-        print(csv_header(), file=stream)
+    if format_ is Format.CSV and header:
+        print(csv_header(["p_calibrated"] if confidence else []), file=stream)
     as_line = json_line if format_ is Format.JSON else csv_line
     for screening in screenings:
-        print(as_line(screening), file=stream, flush=True)
+        extra = {}
+        if confidence is not None:
+            p = screening.p_pneumonia
+            extra["p_calibrated"] = None if p is None else confidence.p_calibrated(p)
+        # One write a line, so that an interruption leaves at most one of them unfinished.
+        stream.write(as_line(screening, extra) + "\n")
+        stream.flush()

@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pneumoscope.bundle import Bundle
 
 Data = Annotated[
     Path | None,
@@ -21,6 +24,10 @@ Set = Annotated[
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out films that cannot be decoded.")
 ]
+ValOnly = Annotated[
+    bool,
+    typer.Option("--val-only", help="Show validation figures; test figures are stored unseen."),
+]
 
 
 def train(
@@ -34,12 +41,11 @@ def train(
     ] = None,
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
+    val_only: ValOnly = False,
 ) -> None:
     """Train one model; the same command goes on after a stop. Works under torchrun."""
-    from pneumoscope.cli.consoles import on_stderr, on_stdout
+    from pneumoscope.cli.consoles import on_stderr
     from pneumoscope.config import load_recipe
-    from pneumoscope.evaluation.results import ModelResult
-    from pneumoscope.evaluation.tables import results_table
     from pneumoscope.study.run import Source, is_main_process, run
     from pneumoscope.study.study import find_data
 
@@ -50,8 +56,34 @@ def train(
     source = Source(find_data(data, console), split, skip_unreadable)
     bundle = run(loaded, source, folder, console)
     if is_main_process():
-        on_stdout().print(results_table([ModelResult.from_bundle(bundle)]))
-        print(f"bundle: {bundle.path}")
+        show_bundle(bundle, val_only=val_only)
+
+
+def ensemble(
+    bundles: Annotated[
+        list[str], typer.Argument(metavar="BUNDLE...", help="Two or more bundles of one split.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The bundle's folder, to be made.")],
+    data: Data = None,
+    split: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Their split. Default: by patient, seed 0.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Names the bundle.")] = "ensemble",
+    title: Annotated[str, typer.Option(help="How it is called in tables.")] = "Ensemble",
+    skip_unreadable: SkipUnreadable = False,
+    val_only: ValOnly = False,
+) -> None:
+    """Join bundles into one that averages their log odds, with a threshold of its own."""
+    from pneumoscope.bundle import open_bundle
+    from pneumoscope.cli.consoles import on_stderr
+    from pneumoscope.study.ensemble import join
+    from pneumoscope.study.run import Source
+    from pneumoscope.study.study import find_data
+
+    console = on_stderr()
+    source = Source(find_data(data, console), split, skip_unreadable)
+    members = [open_bundle(bundle) for bundle in bundles]
+    show_bundle(join(members, source, out, console, name=name, title=title), val_only=val_only)
 
 
 def study(
@@ -97,3 +129,14 @@ def study(
     show_comparison(
         run_study(recipes, films, folder, console, skip_unreadable=skip_unreadable), folder
     )
+
+
+def show_bundle(bundle: "Bundle", *, val_only: bool) -> None:
+    """Prints the bundle's table, of validation or of test, then where it is."""
+    from pneumoscope.cli.consoles import on_stdout
+    from pneumoscope.evaluation.results import ModelResult
+    from pneumoscope.evaluation.tables import results_table
+
+    table = results_table([ModelResult.from_bundle(bundle)], "val" if val_only else "test")
+    on_stdout().print(table)
+    print(f"bundle: {bundle.path}")

@@ -5,6 +5,8 @@ comes into view beside a turned film is its mirror image: black corners would te
 normalisation a grey level that whole films do not have.
 """
 
+from typing import Any
+
 import torch
 from kornia import augmentation as K
 from torch import Tensor, nn
@@ -32,6 +34,52 @@ class RandomIntensity(nn.Module):
         brightness = 1.0 + self.brightness * change[1]
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         return (x - mean) * contrast + mean * brightness
+
+
+class RandAugment(nn.Module):
+    """A few changes in turn for each film, drawn anew from a list that is safe for films.
+
+    Of the published list, those are left out that make a film what no film is: posterise and
+    solarise (they invent edges and turn grey levels round), colour, and equalise (it lifts noise
+    in the lungs to the contrast of disease). "Leave it as it is" is on the list, as there.
+
+    Source: Cubuk et al., "RandAugment" (arXiv:1909.13719), section 3.
+    """
+
+    def __init__(self, num_ops: int, magnitude: float) -> None:
+        """``num_ops`` changes a film; each goes up to ``magnitude`` (0, 1] of its widest range."""
+        super().__init__()
+        self.num_ops = num_ops
+        m = magnitude
+        moves: list[dict[str, Any]] = [
+            {"degrees": 30.0 * m},
+            {"degrees": 0.0, "translate": (0.3 * m, 0.0)},
+            {"degrees": 0.0, "translate": (0.0, 0.3 * m)},
+            {"degrees": 0.0, "shear": (-17.0 * m, 17.0 * m, 0.0, 0.0)},
+            {"degrees": 0.0, "shear": (0.0, 0.0, -17.0 * m, 17.0 * m)},
+        ]
+        self.ops = nn.ModuleList(
+            [
+                nn.Identity(),
+                *(K.RandomAffine(**move, padding_mode="reflection", p=1.0) for move in moves),
+                RandomIntensity(0.9 * m, 0.0),
+                RandomIntensity(0.0, 0.9 * m),
+                K.RandomGamma((1.0 - 0.9 * m, 1.0 + 0.9 * m), p=1.0),
+                K.RandomSharpness(2.0 * m, p=1.0),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 1, S, S), about [0, 1]
+        """Returns the changed films (B, 1, S, S)."""
+        for _ in range(self.num_ops):
+            chosen = torch.randint(len(self.ops), (len(x),), device=x.device)
+            changed = x.clone()
+            for index, op in enumerate(self.ops):
+                films = (chosen == index).nonzero()[:, 0]
+                if len(films):
+                    changed[films] = op(x[films])
+            x = changed
+        return x
 
 
 class Augmenter(nn.Module):
@@ -65,6 +113,8 @@ class Augmenter(nn.Module):
                     p=1.0,
                 )
             )
+        if config.randaugment_ops:
+            steps.append(RandAugment(config.randaugment_ops, config.randaugment_magnitude))
         if config.blur_prob:
             steps.append(K.RandomGaussianBlur((7, 7), (0.1, 2.0), p=config.blur_prob))
         if config.noise_prob:

@@ -102,7 +102,7 @@ def hide_markers(film: View) -> View:
     """Returns the film with both upper corners replaced by what is behind letters there.
 
     That is a local median over windows that no letter fills. Fine structure of shoulders and
-    outer lungs goes with the letters, so this is an upper bound of what the letters do.
+    outer lungs goes with the letters, and letters elsewhere stay: a rough measure of what they do.
     """
     height, width = film.shape
     coarse = Image.fromarray(film).resize((width // _COARSE, height // _COARSE), _FILTER)

@@ -44,6 +44,7 @@ from pneumoscope.errors import RadiographError
 
 _ELEMENTS = [
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "PresentationIntentType"),
+    *("BodyPartExamined", "ViewPosition"),
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -83,7 +84,8 @@ def decode_dicom(content: bytes) -> Radiograph:
         pixels, more = _render_colour(stored, dataset)
     else:
         pixels, more = render_grey(stored, dataset)
-    return Radiograph(pixels, "DICOM", int(dataset.BitsStored), (*notes, *more))
+    bits = int(dataset.BitsStored)
+    return Radiograph(pixels, "DICOM", bits, (*notes, *more), _objection(dataset))
 
 
 def _inflated_checked(content: bytes) -> bytes:
@@ -125,6 +127,21 @@ def _check_is_radiograph(dataset: Dataset) -> tuple[str, ...]:
     if dataset.get("PresentationIntentType") == "FOR PROCESSING":
         notes.append("holds raw detector values (FOR PROCESSING), not a film as it is read")
     return tuple(notes)
+
+
+_CHEST = ("CHEST", "THORAX", "LUNG", "RIB", "HEART", "TORSO")
+_LATERAL = ("LL", "RL", "LATERAL", "LAT")
+
+
+def _objection(dataset: Dataset) -> str | None:
+    """Returns what contradicts a frontal chest film: body part (PS3.16 annex L) or view."""
+    part = str(dataset.get("BodyPartExamined") or "").strip().upper()
+    if part and not any(word in part for word in _CHEST):
+        return f"says that it shows {part[:16]!r}, not a chest"
+    view = str(dataset.get("ViewPosition") or "").strip().upper()
+    if view in _LATERAL:  # PS3.3 C.8.1.2.1.1
+        return f"says that it is a lateral view ({view}), not a frontal one"
+    return None
 
 
 def _check_layout(dataset: Dataset) -> None:

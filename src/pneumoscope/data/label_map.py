@@ -12,6 +12,8 @@ A label map is a TOML file::
     path = "Image Index"                    # its column of file names
     label = "Finding Labels"                # its column of findings
     patient = "Patient ID"                  # optional: its column of patients
+
+Patients from a table are numbered: what the column holds is written nowhere.
 """
 
 import csv
@@ -32,6 +34,11 @@ from pneumoscope.errors import ConfigError, LayoutError
 from pneumoscope.labels import Label
 
 Names = Annotated[list[str], Field(min_length=1)]
+
+
+def _folded(name: str) -> str:
+    """Returns a name as names are compared."""
+    return name.strip().lower()
 
 
 class LabelTable(Section):
@@ -56,7 +63,7 @@ class LabelMap(Section):
 
     @model_validator(mode="after")
     def _is_clear(self) -> "LabelMap":
-        names = [name.lower() for name in (*self.NORMAL, *self.PNEUMONIA, *self.ignore)]
+        names = [_folded(name) for name in (*self.NORMAL, *self.PNEUMONIA, *self.ignore)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{twice[0]!r} stands twice; expected one meaning a name")
         if self.patient:
@@ -70,7 +77,7 @@ class LabelMap(Section):
 
     def names(self, name: str) -> bool:
         """Returns whether the map says what a name means."""
-        return name.strip().lower() in self._meanings
+        return _folded(name) in self._meanings
 
     def meaning(self, name: str) -> "Label | None":
         """Returns the class of a name, ``None`` where it is to be ignored.
@@ -78,14 +85,14 @@ class LabelMap(Section):
         Raises:
             KeyError: the map does not say.
         """
-        return self._meanings[name.strip().lower()]
+        return self._meanings[_folded(name)]
 
     @property
     def _meanings(self) -> dict[str, Label | None]:
         return {
-            **{name.lower(): None for name in self.ignore},
-            **{name.lower(): Label.NORMAL for name in self.NORMAL},
-            **{name.lower(): Label.PNEUMONIA for name in self.PNEUMONIA},
+            **{_folded(name): None for name in self.ignore},
+            **{_folded(name): Label.NORMAL for name in self.NORMAL},
+            **{_folded(name): Label.PNEUMONIA for name in self.PNEUMONIA},
         }
 
 
@@ -119,8 +126,8 @@ def read_label_map(path: Path) -> LabelMap:
             f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; expected lists NORMAL "
             "and PNEUMONIA of names, and if need be ignore, patient and [table]"
         ) from error
-    if found.table and (path.parent / found.table.file).is_file():
-        table = found.table.model_copy(update={"file": str(path.parent / found.table.file)})
+    if found.table and (beside := path.parent / found.table.file).is_file():
+        table = found.table.model_copy(update={"file": str(beside.resolve())})
         found = found.model_copy(update={"table": table})
     return found
 
@@ -199,6 +206,7 @@ def _from_table(root: Path, label_map: LabelMap) -> Iterator[_Labelled]:
         for key in {path, PurePosixPath(path).name}:
             by_name.setdefault(key, []).append(path)
     seen: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for line, row in _rows(file, table):
         name = row[table.path].strip()
         label = _finding(file, line, row[table.label], label_map)
@@ -217,7 +225,10 @@ def _from_table(root: Path, label_map: LabelMap) -> Iterator[_Labelled]:
                 "expected one line a film"
             )
         seen[found[0]] = line
-        yield _Labelled(found[0], label, row[table.patient].strip() if table.patient else "")
+        patient = row[table.patient].strip() if table.patient else ""
+        # A number in place of what may be a hospital's own: it goes into files that are passed on.
+        number = numbers.setdefault(patient, len(numbers) + 1)
+        yield _Labelled(found[0], label, f"patient-{number:05}" if patient else "")
 
 
 def _rows(file: Path, table: LabelTable) -> Iterator[tuple[int, dict[str, str]]]:

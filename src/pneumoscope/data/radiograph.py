@@ -41,12 +41,15 @@ class Radiograph:
         bits: depth that the file declares for a sample (DICOM: Bits Stored).
         warnings: what a reader of the result should know about the film; each a phrase whose
             subject is the film ("is a colour image; its brightness was used").
+        objection: why the file itself says that this is no frontal chest film; a phrase like
+            the warnings, or ``None``.
     """
 
     pixels: Pixels
     source_format: str
     bits: int
     warnings: tuple[str, ...] = ()
+    objection: str | None = None
 
     @property
     def height_px(self) -> int:

@@ -112,7 +112,8 @@ def fit_temperature(y_true: npt.ArrayLike, log_odds: npt.ArrayLike) -> float:
 
     Dividing by one positive number changes no ranking, so neither AUROC nor what a threshold
     (divided alike) decides. The answer lies in ``TEMPERATURES``: where the scores separate the
-    classes the likelihood grows without end as T falls, and the lower end is returned.
+    classes the likelihood grows without end as T falls, and the lower end is returned; where
+    they say nothing or the contrary, the upper.
 
     Args:
         y_true: labels, 0 or 1, of shape (N,).
@@ -139,8 +140,10 @@ def fit_temperature(y_true: npt.ArrayLike, log_odds: npt.ArrayLike) -> float:
 
     low, high = map(math.log, TEMPERATURES)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-10})
-    best = min((low, float(found.x), high), key=loss)
-    return math.exp(best)
+    ends = (loss(low), loss(high))
+    if min(ends) <= loss(float(found.x)):
+        return TEMPERATURES[0] if ends[0] <= ends[1] else TEMPERATURES[1]
+    return math.exp(float(found.x))
 
 
 def measure_calibration(
@@ -310,6 +313,8 @@ def _fit(y: Ints, design: Floats, offset: Floats, patients: npt.NDArray[np.str_]
     value = float(found.x[-1])
     residuals = design * (y - expit(offset + design @ found.x))[:, np.newaxis]
     _, cluster = np.unique(patients, return_inverse=True)
+    if cluster.max() < design.shape[1]:  # as many patients as coefficients: nothing left to vary
+        return Coefficient(value, None)
     sums = np.zeros((cluster.max() + 1, design.shape[1]))
     np.add.at(sums, cluster, residuals)
     try:

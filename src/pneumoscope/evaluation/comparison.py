@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pneumoscope.errors import EvaluationError
 from pneumoscope.evaluation.figure_style import to_png
 from pneumoscope.evaluation.figures import (
@@ -101,14 +103,14 @@ def compare(results: Sequence[ModelResult], out: Path, gallery: Sequence[Block] 
 
 
 def prepare_results(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
-    """Returns the results under names that are all different, once they can be compared.
+    """Returns the results under different names and with films in one order, once comparable.
 
     Of several results with one name, those tell apart that do: the seed, else split and seed,
     else a running number.
 
     Raises:
         EvaluationError: there are none, one has no validation or no test films, the test films
-            are of one class, or two models were tested on different films.
+            are of one class, or two models were tested on different films, labels or patients.
     """
     if not results:
         raise EvaluationError("there are no models to compare; expected at least one bundle")
@@ -116,7 +118,7 @@ def prepare_results(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
     for result in named:
         _check_sets(result)
         _check_same_test_set(named[0], result)
-    return named
+    return tuple(_in_order_of(named[0], result) for result in named)
 
 
 def _check_sets(result: ModelResult) -> None:
@@ -152,10 +154,30 @@ def _check_same_test_set(first: ModelResult, other: ModelResult) -> None:
                 f"{path} is {Label(label).name} for {first.name} but "
                 f"{Label(other_labels[path]).name} for {other.name}; {advice}"
             )
+    aligned = _in_order_of(first, other).films("test")
+    ours, theirs = first.films("test").patient_id, aligned.patient_id
+    if (differs := ours != theirs).any():
+        row = int(np.argmax(differs))
+        raise EvaluationError(
+            f"{aligned.path[row]} is of patient {ours[row]} for {first.name} but of {theirs[row]} "
+            f"for {other.name}; {advice}"
+        )
+
+
+def _in_order_of(first: ModelResult, other: ModelResult) -> ModelResult:
+    """Returns ``other`` with its test films in the order of ``first``: pairs are taken by place."""
+    wanted, found = first.films("test").path.tolist(), other.films("test").path.tolist()
+    if wanted == found:
+        return other
+    row_of = {path: row for row, path in enumerate(found)}
+    rows = np.array([row_of[path] for path in wanted])
+    test = other.films("test").take(rows)
+    return replace(other, predictions=other.films("val").joined(test))
 
 
 def _with_distinct_names(results: Sequence[ModelResult]) -> tuple[ModelResult, ...]:
-    named = []
+    named: list[ModelResult] = []
+    taken: set[str] = set()
     for index, result in enumerate(results):
         same = [other for other in results if other.name == result.name]
         seeds = {other.seed for other in same}
@@ -169,6 +191,9 @@ def _with_distinct_names(results: Sequence[ModelResult]) -> tuple[ModelResult, .
         else:
             number = 1 + sum(other.name == result.name for other in results[:index])
             name = f"{result.name} (#{number})"
+        while name in taken:  # a name may look like one of ours
+            name += "'"
+        taken.add(name)
         named.append(replace(result, name=name))
     return tuple(named)
 
@@ -201,7 +226,7 @@ def _markdown(results: Sequence[ModelResult], metrics: Sequence[dict[str, SetMet
         *([PHANTOM_NOTE] if phantom else []),
         "Each model stands twice: at the threshold 0.5, and recall-first, at the threshold with "
         f"the highest precision among those that reach recall {targets} on validation. That "
-        "threshold was frozen before the test set was scored. A film is called PNEUMONIA where "
+        "threshold is chosen on validation films alone. A film is called PNEUMONIA where "
         "its score is at or above the threshold.",
         "![Table, ROC curves and scores](overview.png)",
         *(to_markdown(table) for table in tables),

@@ -1,4 +1,6 @@
-"""The evidence folder: everything a report is computed from, so that it can be computed again.
+"""The evidence folder: all that a report is computed from but the films themselves.
+
+From it the same report can be made again, without its gallery.
 
 ::
 
@@ -14,14 +16,19 @@ import hashlib
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
 
 from pneumoscope.bundle import open_bundle
+from pneumoscope.config import Section
 from pneumoscope.errors import EvaluationError, UsageError
 from pneumoscope.evaluation.film_table import read_film_table, write_film_table
 from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
 from pneumoscope.evaluation.predictions import (
+    Predictions,
     csv_text,
+    read_named_predictions,
     read_predictions,
     write_predictions,
 )
@@ -32,7 +39,7 @@ from pneumoscope.evaluation.results import (
     read_history,
 )
 from pneumoscope.evaluation.shift_table import read_shift_table, write_shift_table
-from pneumoscope.files import make_folder, write_json, write_text
+from pneumoscope.files import make_folder, storage_error, write_json, write_text
 
 FOLDER = "evidence"
 """Its name inside the folder that an evaluation writes."""
@@ -40,16 +47,59 @@ FOLDER = "evidence"
 FORMAT_VERSION = 1
 """Changes when the folder's files change in a way that readers must know."""
 
+_FILES = ("predictions.csv", "history.csv", "films.csv", "shifts.csv", "audit.json")
 _IN_FILES = ("predictions", "history", "film_table", "shift_table", "audit")
-_TEXT_FIELDS = ("name", "recipe", "model", "model_id", "split_kind")
 
 
-def open_result(source: str | Path, *, min_recall: float = 0.95) -> ModelResult:
-    """Returns the result that a path stands for, whatever kind it is of.
+class _Model(Section):
+    """``model.json``: the plain fields of a :class:`ModelResult`."""
+
+    format_version: Literal[1]
+    name: str
+    recipe: str
+    model: str
+    model_id: str
+    seed: int | None
+    split_kind: str
+    num_parameters: int | None
+    train_time_s: float | None
+    phantom: bool
+    threshold: float
+    min_recall: float
+    external: bool
+    num_seen: int | None
+    manifest: dict[str, Any] | None
+
+
+class _Finding(BaseModel):
+    level: str
+    text: str
+
+
+class _Leak(BaseModel):
+    kind: str
+    num_train: int
+    num_val: Annotated[int, Field(ge=1)]
+    num_val_same_patient: int
+    num_val_same_number: int
+    num_val_copies: int
+
+
+class _Audit(BaseModel):
+    """What the report reads of ``audit.json``; the rest is for people."""
+
+    num_films: int
+    verdict: list[_Finding]
+    splits: list[_Leak] = []
+
+
+def open_results(source: str | Path, *, min_recall: float = 0.95) -> list[ModelResult]:
+    """Returns the results that a path stands for, whatever kind it is of.
 
     Args:
         source: a bundle or run folder or the name of a shipped bundle, a folder that
-            ``evaluate`` wrote, or a ``predictions.csv`` of any model.
+            ``evaluate`` wrote, or a ``predictions.csv`` of any model, or of several with their
+            names in a first column ``model``.
         min_recall: the validation recall at which the threshold is chosen where ``source`` is a
             CSV file; the others carry their frozen threshold.
 
@@ -60,18 +110,18 @@ def open_result(source: str | Path, *, min_recall: float = 0.95) -> ModelResult:
     """
     path = Path(source)
     if path.suffix.lower() == ".csv":
-        return result_from_csv(path, min_recall)
+        return results_from_csv(path, min_recall)
     for folder in (path / FOLDER, path):
         if (folder / "model.json").is_file():
-            return read_evidence(folder)
-    return ModelResult.from_bundle(open_bundle(source))
+            return [read_evidence(folder)]
+    return [ModelResult.from_bundle(open_bundle(source))]
 
 
-def result_from_csv(path: Path, min_recall: float) -> ModelResult:
-    """Returns the result of scores alone: the threshold is chosen on their validation films.
+def results_from_csv(path: Path, min_recall: float) -> list[ModelResult]:
+    """Returns the results of scores alone: thresholds are chosen on their validation films.
 
     Args:
-        path: a ``predictions.csv`` with validation and test films, of any model.
+        path: a ``predictions.csv`` with validation and test films, of one model or of several.
         min_recall: the validation recall to reach.
 
     Raises:
@@ -80,19 +130,28 @@ def result_from_csv(path: Path, min_recall: float) -> ModelResult:
     """
     if not path.is_file():
         raise UsageError(f"no file {path}; expected a predictions.csv, a bundle or a run folder")
-    predictions = read_predictions(path)
+    alone = path.parent.name if path.stem == "predictions" and path.parent.name else path.stem
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return [
+        _from_scores(name or alone, predictions, digest, path, min_recall)
+        for name, predictions in read_named_predictions(path).items()
+    ]
+
+
+def _from_scores(
+    name: str, predictions: Predictions, digest: str, path: Path, min_recall: float
+) -> ModelResult:
     val = predictions.subset("val")
     if not val.y_true.any():
         raise EvaluationError(
             f"{path} has no PNEUMONIA film with split val; the threshold is chosen there"
         )
     threshold, _, _ = choose_threshold_by_min_recall(val.y_true, val.p_pneumonia, min_recall)
-    name = path.parent.name if path.stem == "predictions" and path.parent.name else path.stem
     return ModelResult(
         name=name,
         recipe=name,
         model="",
-        model_id=f"{name}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}",
+        model_id=f"{name}-{digest}",
         seed=None,
         split_kind="",
         num_parameters=None,
@@ -115,8 +174,7 @@ def write_evidence(folder: Path, result: ModelResult) -> None:
         StorageError: a file cannot be written.
     """
     make_folder(folder)
-    for name in ("model.json", "films.csv", "shifts.csv", "audit.json"):
-        (folder / name).unlink(missing_ok=True)
+    _remove_files(folder)
     write_predictions(folder / "predictions.csv", result.predictions)
     columns = zip(*(getattr(result.history, c).tolist() for c in HISTORY_COLUMNS), strict=True)
     write_text(folder / "history.csv", csv_text(HISTORY_COLUMNS, columns))
@@ -130,35 +188,64 @@ def write_evidence(folder: Path, result: ModelResult) -> None:
     write_json(folder / "model.json", {"format_version": FORMAT_VERSION, **plain})
 
 
+def remove_evidence(folder: Path) -> None:
+    """Removes what :func:`write_evidence` wrote; nothing else, and nothing where there is nothing.
+
+    Raises:
+        StorageError: a file cannot be removed.
+    """
+    if folder.is_dir():
+        _remove_files(folder)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _remove_files(folder: Path) -> None:
+    for name in ("model.json", *_FILES):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(folder / name, error) from error
+
+
 def read_evidence(folder: Path) -> ModelResult:
     """Returns the result that :func:`write_evidence` wrote.
 
     Raises:
         EvaluationError: a file is missing, unsound or of another version.
     """
-    described = _read_json(folder / "model.json")
-    version = described.pop("format_version", None)
-    if version != FORMAT_VERSION:
+    value = _read_json(folder / "model.json")
+    if (found := value.get("format_version")) != FORMAT_VERSION:
         raise EvaluationError(
-            f"{folder} has evidence format {version}; this version reads {FORMAT_VERSION}; "
+            f"{folder} has evidence format {found}; this version reads {FORMAT_VERSION}; "
             "evaluate the bundle again"
         )
+    described = _validated(_Model, value, folder / "model.json").model_dump()
+    del described["format_version"]
+    audit = _if_there(folder / "audit.json", _read_json)
+    if audit is not None:
+        _validated(_Audit, audit, folder / "audit.json")
+    return ModelResult(
+        **described,
+        predictions=read_predictions(folder / "predictions.csv"),
+        history=read_history(folder / "history.csv"),
+        film_table=_if_there(folder / "films.csv", read_film_table),
+        shift_table=_if_there(folder / "shifts.csv", read_shift_table),
+        audit=audit,
+    )
+
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def _validated(model: type[_M], value: dict[str, Any], path: Path) -> _M:
     try:
-        for name in _TEXT_FIELDS:
-            if not isinstance(described[name], str):
-                raise TypeError(f"{name} is no text")
-        return ModelResult(
-            **described,
-            predictions=read_predictions(folder / "predictions.csv"),
-            history=read_history(folder / "history.csv"),
-            film_table=_if_there(folder / "films.csv", read_film_table),
-            shift_table=_if_there(folder / "shifts.csv", read_shift_table),
-            audit=_if_there(folder / "audit.json", _read_json),
-        )
-    except (KeyError, TypeError) as error:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
         raise EvaluationError(
-            f"{folder / 'model.json'} does not fit this version ({error}); evaluate the bundle "
-            "again"
+            f"{path} does not fit this version ({where}: {first['msg']}); evaluate the bundle again"
         ) from error
 
 

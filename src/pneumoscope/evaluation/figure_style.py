@@ -33,6 +33,7 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.5,
+    "text.parse_math": False,  # a $ in a model's name is a $
 }
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,6 +92,11 @@ def new_panel(results: Sequence[ModelResult], size_in: tuple[float, float] = PAN
     if any(result.phantom for result in results):
         figure.suptitle("PHANTOM", fontsize=9, color=GREY)
     return figure
+
+
+def legend_label(name: str) -> str:
+    """Returns a model's name for a legend; matplotlib leaves out what begins with ``_``."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def line_styles(results: Sequence[ModelResult]) -> list[dict[str, Any]]:

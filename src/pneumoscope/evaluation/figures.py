@@ -23,6 +23,7 @@ from sklearn.metrics import (
 from pneumoscope.evaluation.figure_style import (
     CLASS_COLOURS,
     GREY,
+    legend_label,
     line_styles,
     new_figure,
     styled,
@@ -225,7 +226,7 @@ def plot_scores(axes: Axes, result: ModelResult) -> None:
 def model_handles(results: Sequence[ModelResult], labels: Sequence[str]) -> list[Line2D]:
     """Returns the legend entries of the models' lines, in their order."""
     lines = zip(line_styles(results), labels, strict=True)
-    return [Line2D([], [], **line, label=label) for line, label in lines]
+    return [Line2D([], [], **line, label=legend_label(label)) for line, label in lines]
 
 
 def marker_handles(results: Sequence[ModelResult]) -> list[Line2D]:

@@ -81,13 +81,13 @@ class SeedSpread:
         sd: between the seeds (n - 1), on the same films.
         sd_interval: 95 % interval of the sd if seeds spread normally; wide for few seeds.
         sampling_error: standard error of one seed's figure over the choice of patients, root
-            mean square over the seeds.
+            mean square over the seeds; None where there are fewer than two patients.
     """
 
     mean: float
     sd: float
     sd_interval: Interval
-    sampling_error: float
+    sampling_error: float | None
 
 
 def compare_pairs(
@@ -164,12 +164,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def seed_spread(values: Sequence[float], errors: Sequence[float]) -> SeedSpread:
+def seed_spread(values: Sequence[float], errors: Sequence[float] | None) -> SeedSpread:
     """Returns mean and spread of one figure over the seeds of a recipe.
 
     Args:
         values: the figure of each seed on the same films, two or more.
-        errors: its standard error for each seed, over the choice of patients.
+        errors: its standard error for each seed, over the choice of patients; None where that
+            cannot be told.
     """
     num_degrees = len(values) - 1
     sd = float(np.std(values, ddof=1))
@@ -178,7 +179,7 @@ def seed_spread(values: Sequence[float], errors: Sequence[float]) -> SeedSpread:
         mean=float(np.mean(values)),
         sd=sd,
         sd_interval=[sd * math.sqrt(num_degrees / tail) for tail in tails],
-        sampling_error=float(np.sqrt(np.mean(np.square(errors)))),
+        sampling_error=None if errors is None else float(np.sqrt(np.mean(np.square(errors)))),
     )
 
 

@@ -70,6 +70,8 @@ class Predictions:
 
     def _check_films(self) -> None:
         softmax = _softmax_pneumonia(self.logits)
+        with np.errstate(invalid="ignore", over="ignore"):
+            log_odds = self.logits[:, 1] - self.logits[:, 0]
         p = self.p_pneumonia
         for name, values, sound, expected in (
             ("path", self.path, self.path != "", "a path"),
@@ -77,6 +79,7 @@ class Predictions:
             ("split", self.split, np.isin(self.split, SPLITS), f"one of {', '.join(SPLITS)}"),
             ("y_true", self.y_true, (self.y_true == 0) | (self.y_true == 1), "0 or 1"),
             ("logits", self.logits, np.isfinite(self.logits).all(axis=1), "finite numbers"),
+            ("logits", self.logits, np.isfinite(log_odds), "numbers with a finite difference"),
             ("p_pneumonia", p, (p >= 0) & (p <= 1), "a probability in [0, 1]"),
             ("p_pneumonia", p, abs(p - softmax) <= P_TOLERANCE, "the softmax of the logits"),
         ):
@@ -135,7 +138,10 @@ class Predictions:
 
     def subset(self, split: str) -> Self:
         """Returns the films of one split, in their order; none where it does not occur."""
-        rows = self.split == split
+        return self.take(np.flatnonzero(self.split == split))
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Self:
+        """Returns the films with these indices, in that order."""
         return type(self)(
             path=self.path[rows],
             patient_id=self.patient_id[rows],
@@ -187,17 +193,49 @@ def read_predictions(path: Path) -> Predictions:
             a rule of :class:`Predictions`; the message names the file and the line.
     """
     table = read_csv(path, text_columns=TEXT_COLUMNS, number_columns=NUMBER_COLUMNS)
+    return _predictions_of(table, np.arange(len(table.line_numbers)), path)
+
+
+def read_named_predictions(path: Path) -> dict[str, Predictions]:
+    """Returns the predictions of a CSV file by model, as a comparison writes it.
+
+    A file without the first column ``model`` is of one model, whose name is then ``""``.
+
+    Raises:
+        EvaluationError: as for :func:`read_predictions`.
+    """
+    if not _has_models(path):
+        return {"": read_predictions(path)}
+    columns = ("model", *TEXT_COLUMNS)
+    table = read_csv(path, text_columns=columns, number_columns=NUMBER_COLUMNS)
+    names = table.text["model"]
+    return {
+        name: _predictions_of(table, np.flatnonzero(names == name), path)
+        for name in dict.fromkeys(names.tolist())
+    }
+
+
+def _has_models(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return next(csv.reader(stream), [])[:1] == ["model"]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EvaluationError(f"cannot read {path} as CSV: {error}") from error
+
+
+def _predictions_of(table: "CsvTable", rows: npt.NDArray[np.intp], path: Path) -> Predictions:
+    logits = [table.numbers[f"logit_{c}"][rows] for c in ("normal", "pneumonia")]
     try:
         return Predictions(
-            path=table.text["path"],
-            patient_id=table.text["patient_id"],
-            split=table.text["split"],
-            y_true=table.numbers["y_true"],
-            logits=np.stack([table.numbers[f"logit_{c}"] for c in ("normal", "pneumonia")], axis=1),
-            p_pneumonia=table.numbers["p_pneumonia"],
+            path=table.text["path"][rows],
+            patient_id=table.text["patient_id"][rows],
+            split=table.text["split"][rows],
+            y_true=table.numbers["y_true"][rows],
+            logits=np.stack(logits, axis=1),
+            p_pneumonia=table.numbers["p_pneumonia"][rows],
         )
     except _FilmError as error:
-        line = table.line_numbers[error.index]
+        line = table.line_numbers[int(rows[error.index])]
         raise EvaluationError(f"{path}, line {line}: {error.message}") from error
 
 

@@ -19,10 +19,12 @@ class LikelihoodRatios:
     """By what the odds of PNEUMONIA are multiplied when a film is called, or cleared.
 
     Attributes:
-        positive: recall / (1 - specificity); None where nothing healthy is called.
-        positive_interval: 95 %.
-        negative: (1 - recall) / specificity; None where nothing healthy is cleared.
-        negative_interval: 95 %.
+        positive: recall / (1 - specificity); None where nothing healthy is called, which makes it
+            infinite, or nothing at all, which leaves it undefined.
+        positive_interval: 95 %; None where nothing at all is called. Where the ratio is infinite
+            only its lower end means something.
+        negative: (1 - recall) / specificity; None in the same way where nothing healthy is cleared.
+        negative_interval: 95 %; None where nothing at all is cleared.
     """
 
     positive: float | None
@@ -59,8 +61,8 @@ class PredictiveValues:
 def likelihood_ratios(summary: Summary) -> LikelihoodRatios | None:
     """Returns the likelihood ratios of a confusion matrix; ``None`` where a class is missing.
 
-    Intervals are symmetric for the logarithm. Where a count that they divide by is 0, one half is
-    added to all four counts, for the interval alone.
+    Intervals are symmetric for the logarithm. Where one of the four counts is 0, one half is added
+    to each for the interval alone, which is then widened to hold the ratio itself.
 
     Source: Simel, Samsa and Matchar, J. Clin. Epidemiol. 44 (1991) 763-770.
 
@@ -69,7 +71,7 @@ def likelihood_ratios(summary: Summary) -> LikelihoodRatios | None:
         >>> counts = summarize_counts(tp=90, fp=20, fn=10, tn=80, auroc=0.9, thr=0.5)
         >>> found = likelihood_ratios(counts)
         >>> round(found.positive, 3), [round(bound, 2) for bound in found.positive_interval]
-        (4.5, [3.02, 6.71])
+        (4.5, [3.02, 6.7])
     """
     tp, fn, fp, tn = (summary[count] for count in ("tp", "fn", "fp", "tn"))
     if not (tp + fn and fp + tn):
@@ -109,12 +111,14 @@ def predictive_values(summary: Summary, prevalence: float) -> PredictiveValues |
     # Counted in children rather than by the ratio, which is infinite without false alarms.
     found, cleared = prevalence * recall, (1 - prevalence) * specificity
     called, not_called = found + false_alarms / 1000, cleared + prevalence * (1 - recall)
+    ppv = found / called if called else None
+    npv = cleared / not_called if not_called else None
     return PredictiveValues(
         prevalence=prevalence,
-        ppv=found / called if called else None,
-        ppv_interval=_carried(ratios.positive_interval, odds),
-        npv=cleared / not_called if not_called else None,
-        npv_interval=_complement(_carried(ratios.negative_interval, odds)),
+        ppv=ppv,
+        ppv_interval=_holding(ppv, _carried(ratios.positive_interval, odds)),
+        npv=npv,
+        npv_interval=_holding(npv, _complement(_carried(ratios.negative_interval, odds))),
         alarms=1000 * prevalence * recall + false_alarms,
         false_alarms=false_alarms,
         missed=1000 * prevalence * (1 - recall),
@@ -126,13 +130,24 @@ def _ratio(hits: int, cases: int, other_hits: int, other_cases: int) -> float | 
 
 
 def _ratio_interval(hits: int, misses: int, other_hits: int, other_misses: int) -> Interval:
+    if not hits and not other_hits:
+        return None
     counts = np.array([hits, misses, other_hits, other_misses], dtype=np.float64)
-    if not hits or not other_hits:
+    if not counts.all():
         counts += 0.5
     a, b, c, d = counts.tolist()
     centre = math.log((a / (a + b)) / (c / (c + d)))
     spread = _Z * math.sqrt(1 / a - 1 / (a + b) + 1 / c - 1 / (c + d))
-    return [math.exp(centre - spread), math.exp(centre + spread)]
+    interval = [math.exp(centre - spread), math.exp(centre + spread)]
+    ratio = _ratio(hits, hits + misses, other_hits, other_hits + other_misses)
+    return interval if ratio is None else [min(interval[0], ratio), max(interval[1], ratio)]
+
+
+def _holding(value: float | None, interval: Interval) -> Interval:
+    """Returns the interval, widened to hold its value; ``None`` where there is no value."""
+    if value is None or interval is None:
+        return None
+    return [min(interval[0], value), max(interval[1], value)]
 
 
 def _share(odds: float) -> float:

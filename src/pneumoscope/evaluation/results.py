@@ -91,7 +91,7 @@ class ModelResult:
         predictions: scores of the validation and the test films.
         history: the training run.
         external: whether the test films come from elsewhere than the training films.
-        num_seen: test films that the network was trained on; None where that is not known.
+        num_seen: test films that it was trained or tuned on; None where that is not known.
         film_table: what was measured on the films; None where they were not at hand.
         shift_table: scores of the altered test films; None where there are none.
         audit: what the audit of the films found; None where they were not at hand.

@@ -125,24 +125,28 @@ def quality_groups(table: FilmTable) -> dict[str, dict[str, Bools]]:
     Equal values stay together, so an attribute that is the same for all films has one group.
     """
     values = table.values
-    attributes: Mapping[str, tuple[npt.NDArray[np.float64], str]] = {
-        "width / height": (values["width_px"] / values["height_px"], ".2f"),
-        "image size, megapixels": (values["width_px"] * values["height_px"] / 1e6, ".2f"),
-        "brightness": (values["brightness"], ".2f"),
-        "contrast": (values["contrast"], ".3f"),
-        "sharpness": (values["sharpness"], ".2f"),
+    attributes: Mapping[str, tuple[npt.NDArray[np.float64], int]] = {
+        "width / height": (values["width_px"] / values["height_px"], 2),
+        "image size, megapixels": (values["width_px"] * values["height_px"] / 1e6, 2),
+        "brightness": (values["brightness"], 2),
+        "contrast": (values["contrast"], 3),
+        "sharpness": (values["sharpness"], 2),
     }
-    return {name: _quarters(column, form) for name, (column, form) in attributes.items()}
+    return {name: _quarters(column, decimals) for name, (column, decimals) in attributes.items()}
 
 
-def _quarters(values: npt.NDArray[np.float64], form: str) -> dict[str, Bools]:
+def _quarters(values: npt.NDArray[np.float64], decimals: int) -> dict[str, Bools]:
     inner = np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS)
-    edges = [-np.inf, *np.unique(inner[(inner > values.min())]), np.inf]
+    inner = np.unique(inner[inner > values.min()])
+    # As many decimals as tell the edges apart: two groups of one name would become one.
+    while len({f"{edge:.{decimals}f}" for edge in inner}) < len(inner):
+        decimals += 1
+    edges = [-np.inf, *inner, np.inf]
     groups = {}
     for low, high in pairwise(edges):
         rows = (values >= low) & (values < high)
         if rows.any():
-            groups[_range_name(low, high, form)] = rows
+            groups[_range_name(low, high, f".{decimals}f")] = rows
     return groups
 
 

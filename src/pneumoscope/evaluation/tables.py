@@ -75,13 +75,14 @@ class Table:
     sections: tuple[Section, ...]
 
 
-def results_table(results: Sequence[ModelResult]) -> RichTable:
-    """Returns the comparison table on the test set, for the terminal.
+def results_table(results: Sequence[ModelResult], split: str = "test") -> RichTable:
+    """Returns the comparison table on the test set (or on validation), for the terminal.
 
     Args:
         results: models under distinct names, tested on one set (``Comparison.results``).
+        split: ``"test"`` or ``"val"``.
     """
-    return to_rich(headline_table(results, "test"))
+    return to_rich(headline_table(results, split))
 
 
 def headline_table(results: Sequence[ModelResult], split: str) -> Table:

@@ -1,14 +1,19 @@
 """From a name to a network."""
 
 import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from pneumoscope.errors import ModelError
 from pneumoscope.models.cnn import ResNet
+from pneumoscope.models.ensemble import Ensemble
 from pneumoscope.models.presets import CNN_PRESETS, MODEL_NAMES, VIT_PRESETS
 from pneumoscope.models.vit import VisionTransformer
+
+ENSEMBLE = "ensemble"
+"""What the configuration of an ensemble's bundle names as its model."""
 
 
 def build_model(
@@ -19,7 +24,8 @@ def build_model(
     The initial weights come from torch's global random state; seed it for repeatable ones.
 
     Args:
-        name: one of :data:`~pneumoscope.models.presets.MODEL_NAMES`.
+        name: one of :data:`~pneumoscope.models.presets.MODEL_NAMES`; or ``"ensemble"``, with
+            the option ``members``, the arguments of each, by which its sizes are given too.
         num_classes: K.
         img_size: side of the square input in pixels.
         in_chans: C; 3 for the published networks, whose channels are equal on grey films.
@@ -32,6 +38,8 @@ def build_model(
     >>> sum(parameter.numel() for parameter in model.parameters())
     4987138
     """
+    if name == ENSEMBLE:
+        return _build_ensemble(num_classes=num_classes, **options)
     network: type[nn.Module]
     if name in VIT_PRESETS:
         network, preset = VisionTransformer, VIT_PRESETS[name]
@@ -47,6 +55,14 @@ def build_model(
         )
     except TypeError as error:
         raise ModelError(f"{name} cannot be built: {error}") from error
+
+
+def _build_ensemble(
+    *, num_classes: int, members: Sequence[Mapping[str, Any]] = (), **options: Any
+) -> Ensemble:
+    if options:
+        raise ModelError(f"an ensemble takes members alone, not {', '.join(options)}")
+    return Ensemble([build_model(**member, num_classes=num_classes) for member in members])
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -56,6 +56,8 @@ class ResNet(nn.Module):
         widths: D of each stage.
         depths: blocks of each stage.
         drop_rate: dropout before the head.
+        flip_average: out of training, answer the mean of the logits of an image and its mirror
+            image.
 
     Raises:
         ModelError: ``img_size`` is too small to be halved by every stage.
@@ -70,6 +72,7 @@ class ResNet(nn.Module):
         widths: tuple[int, ...] = (32, 64, 96, 160),
         depths: tuple[int, ...] = (2, 2, 2, 2),
         drop_rate: float = 0.0,
+        flip_average: bool = False,
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
         super().__init__()
@@ -79,6 +82,7 @@ class ResNet(nn.Module):
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.drop_rate = drop_rate
+        self.flip_average = flip_average
         stem = widths[0]
         self.stem = nn.Sequential(
             conv_bn(in_chans, stem // 2, 3, 2), nn.ReLU(), conv_bn(stem // 2, stem, 3), nn.ReLU()
@@ -108,4 +112,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns logits (B, K)."""
-        return self.classify(self.forward_features(x))
+        logits = self.classify(self.forward_features(x))
+        if self.flip_average and not self.training:
+            logits = (logits + self.classify(self.forward_features(x.flip(3)))) / 2
+        return logits

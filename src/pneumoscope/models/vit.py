@@ -171,6 +171,8 @@ class VisionTransformer(nn.Module):
         patch_drop_rate: share of the patches left out of each training image.
         standardize: give each image mean 0 and standard deviation 0.5 first, so that exposure
             and contrast say nothing. The published weights were trained without.
+        flip_average: out of training, answer the mean of the logits of an image and its mirror
+            image.
 
     Raises:
         ModelError: the sizes do not fit one another.
@@ -194,6 +196,7 @@ class VisionTransformer(nn.Module):
         drop_path_rate: float = 0.0,
         patch_drop_rate: float = 0.0,
         standardize: bool = False,
+        flip_average: bool = False,
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
         super().__init__()
@@ -213,6 +216,7 @@ class VisionTransformer(nn.Module):
         self.drop_rate = drop_rate
         self.patch_drop_rate = patch_drop_rate
         self.standardize = standardize
+        self.flip_average = flip_average
 
         num_patches = (img_size // patch_size) ** 2
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
@@ -242,7 +246,9 @@ class VisionTransformer(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
+    def _embed(
+        self, x: Tensor, patch_drop_rate: float | None = None
+    ) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
         """Returns class and patch tokens with positions (B, 1 + N, D), and which were kept."""
         B, C, H, W = x.shape
         if (self.in_chans, self.img_size, self.img_size) != (C, H, W):
@@ -253,11 +259,12 @@ class VisionTransformer(nn.Module):
         if self.standardize:
             x = 0.5 * F.layer_norm(x, x.shape[1:])  # one mean and deviation over C, H and W
         x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
-        x, kept = self._drop_patches(x)
+        rate = self.patch_drop_rate if patch_drop_rate is None else patch_drop_rate
+        x, kept = self._drop_patches(x, rate)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)
         return F.dropout(torch.cat([cls, x], dim=1), self.drop_rate, self.training), kept
 
-    def _drop_patches(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, N, D)
+    def _drop_patches(self, x: Tensor, rate: float) -> tuple[Tensor, Tensor | None]:  # (B, N, D)
         """Returns a random subset of each image's tokens in training, and their indices.
 
         Otherwise it returns all of them and None.
@@ -266,20 +273,26 @@ class VisionTransformer(nn.Module):
         cuts the cost of a step about in proportion.
         Source: Liu et al., "PatchDropout", WACV 2023 (arXiv:2208.07220).
         """
-        if self.patch_drop_rate == 0.0 or not self.training:
+        if rate == 0.0 or not self.training:
             return x, None
         B, N, D = x.shape
-        num_keep = max(1, round(N * (1.0 - self.patch_drop_rate)))
+        num_keep = max(1, round(N * (1.0 - rate)))
         kept = torch.rand(B, N, device=x.device).argsort(dim=1)[:, :num_keep]  # (B, num_keep)
         return x.gather(1, kept[:, :, None].expand(-1, -1, D)), kept
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
+    def encode(
+        self, x: Tensor, patch_drop_rate: float | None = None
+    ) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
         """Returns the tokens after the last norm (B, 1 + N, D), and the patches they stand for.
 
         The class token is first. The patches are indices (B, N) into the grid, row by row,
         where patch dropout left some out, and None where all are there.
+
+        Args:
+            x: (B, C, H, W).
+            patch_drop_rate: in training, instead of the network's own.
         """
-        x, kept = self._embed(x)
+        x, kept = self._embed(x, patch_drop_rate)
         for block in self.blocks:
             x = block(x)
         return self.norm(x), kept
@@ -295,7 +308,10 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns logits (B, K)."""
-        return self.classify(self.forward_features(x))
+        logits = self.classify(self.forward_features(x))
+        if self.flip_average and not self.training:
+            logits = (logits + self.classify(self.forward_features(x.flip(3)))) / 2
+        return logits
 
     def attention_maps(self, x: Tensor) -> list[Tensor]:  # (B, C, H, W)
         """Returns every block's attention weights, each (B, A, 1 + N, 1 + N), rows sum to 1."""

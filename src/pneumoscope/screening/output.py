@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -26,33 +26,44 @@ COLUMNS = (
 """Keys of a JSON line and headings of the CSV, in this order."""
 
 
-def json_line(screening: Screening) -> str:
+Extra = Mapping[str, float | None]
+"""Facts that were asked for beside the contract's, by name; they come last."""
+
+
+def json_line(screening: Screening, extra: Extra | None = None) -> str:
     """Returns one JSON object on one line, in plain ASCII, without a line end."""
-    return json.dumps(screening.to_dict(), allow_nan=False)
+    return json.dumps({**screening.to_dict(), **(extra or {})}, allow_nan=False)
 
 
-def csv_header() -> str:
+def csv_header(extra: Sequence[str] = ()) -> str:
     """Returns the first line of the CSV."""
-    return _csv_line(COLUMNS)
+    return _csv_line((*COLUMNS, *extra))
 
 
-def csv_line(screening: Screening) -> str:
+def csv_line(screening: Screening, extra: Extra | None = None) -> str:
     r"""Returns one CSV record (RFC 4180) without a line end; warnings are joined by ``"; "``.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front.
 
     Source: OWASP, CSV Injection.
     """
-    values = {**screening.to_dict(), "warnings": "; ".join(screening.warnings)}
-    return _csv_line(["" if values[key] is None else values[key] for key in COLUMNS])
+    values = {**screening.to_dict(), "warnings": "; ".join(screening.warnings), **(extra or {})}
+    return _csv_line(["" if value is None else value for value in values.values()])
+
+
+def csv_text(text: str) -> str:
+    """Returns a text as it stands in the CSV, quotes apart."""
+    return _no_formula(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _csv_line(cells: Sequence[object]) -> str:
     line = io.StringIO()
     safe = [_no_formula(cell) if isinstance(cell, str) else cell for cell in cells]
-    csv.writer(line, lineterminator="").writerow(safe)
+    # With an empty terminator Python would not quote line ends inside a cell.
+    csv.writer(line, lineterminator="\r\n").writerow(safe)
+    record = line.getvalue().removesuffix("\r\n")
     # File names that are no UTF-8 come as lone surrogates, which no stream can write.
-    return line.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
+    return record.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _no_formula(text: str) -> str:

@@ -1,7 +1,13 @@
-"""Films in, decisions out: the frozen network and threshold of a bundle, applied file by file."""
+"""Films in, decisions out: the frozen network and threshold of a bundle, applied file by file.
+
+Decoding and scoring overlap: while the network scores one batch, threads read the next. Only
+small square views wait in between, so memory does not grow with the number of films.
+"""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,15 +16,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch import nn
 
 from pneumoscope.bundle import Bundle, default_bundle, open_bundle
 from pneumoscope.data.preprocessing import prepare
+from pneumoscope.data.quality import VIEW_PX
 from pneumoscope.data.radiograph import Radiograph, read_radiograph
 from pneumoscope.errors import RadiographError
 from pneumoscope.labels import Label
-from pneumoscope.models.bundles import load_network
-from pneumoscope.models.scoring import score_pixels
+from pneumoscope.models.scorer import Scorer, load_scorer
+from pneumoscope.screening.films import FilmSource, ZippedFilm
+from pneumoscope.screening.gate import Gate
 
 MAX_ASPECT_RATIO = 2.0
 """Longer over shorter side above which a film is warned about.
@@ -26,7 +33,11 @@ MAX_ASPECT_RATIO = 2.0
 Networks see films squeezed to a square; of 30 training films the longest had 1.9.
 """
 
+_MAX_READERS = 8
+
 Status = Literal["ok", "abstained", "error"]
+
+View = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ class Screening:
         threshold: the bundle's frozen operating point.
         decision: ``"PNEUMONIA"`` where ``p_pneumonia >= threshold``, else ``"NORMAL"``;
             ``None`` unless the status is ``"ok"``.
-        warnings: what to know before believing the score; each a phrase about the film.
+        warnings: what to know before believing the score; each a phrase about the film. Where
+            the status is ``"abstained"`` the first says why.
         model_id: names exactly these weights.
         error: one line, ``None`` unless the status is ``"error"``.
     """
@@ -69,16 +81,36 @@ class Screening:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A film that may be scored."""
+
+    path: str
+    pixels: View  # (S, S)
+    warnings: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Screener:
-    """A bundle ready to screen; make one with :meth:`load`."""
+    """A bundle ready to screen; make one with :meth:`load`.
+
+    Attributes:
+        bundle: whose threshold decides.
+        scorer: its network.
+        gate: refuses what is no frontal chest film; ``None`` lets everything through.
+    """
 
     bundle: Bundle
-    network: nn.Module
+    scorer: Scorer
+    gate: Gate | None = None
 
     @classmethod
-    def load(cls, bundle: Bundle | str | Path | None = None) -> "Screener":
+    def load(cls, bundle: Bundle | str | Path | None = None, *, gate: bool = True) -> "Screener":
         """Returns a screener for a bundle, its folder or shipped name, or the shipped default.
+
+        Args:
+            bundle: which one.
+            gate: refuse what is no frontal chest film, instead of scoring it.
 
         Raises:
             BundleError: no bundle there, or it was changed.
@@ -87,89 +119,120 @@ class Screener:
             bundle = default_bundle()
         elif not isinstance(bundle, Bundle):
             bundle = open_bundle(bundle)
-        return cls(bundle, load_network(bundle))
+        return cls(bundle, load_scorer(bundle), Gate.load() if gate else None)
 
-    def screen(self, path_or_bytes: str | Path | bytes) -> Screening:
+    @property
+    def img_size(self) -> int:
+        """Side of the square that the network sees, in pixels."""
+        return int(self.bundle.config["model"]["img_size"])
+
+    def screen(self, path_or_bytes: FilmSource) -> Screening:
         """Returns the screening of one file, or of the bytes of one.
 
         Whatever the file holds, nothing is raised: the status says ``"error"``.
         """
-        return self._screen_batch([path_or_bytes])[0]
+        return self._decide_all([self._read(path_or_bytes)])[0][0]
 
     def screen_many(
-        self, paths: Iterable[str | Path | bytes], *, batch_size: int = 16
+        self, paths: Iterable[FilmSource], *, batch_size: int = 16
     ) -> Iterator[Screening]:
         """Yields the screening of every file, in order; unreadable ones do not stop the others.
 
         Args:
-            paths: taken a batch at a time, so it may be endless.
-            batch_size: films read before one forward pass; it changes speed, not decisions.
+            paths: taken at most two batches ahead, so it may be endless.
+            batch_size: films of one forward pass; it changes speed, not decisions.
         """
-        remaining = iter(paths)
-        while batch := list(islice(remaining, batch_size)):
-            yield from self._screen_batch(batch)
+        for screening, _ in self.screen_views(paths, batch_size=batch_size):
+            yield screening
 
-    def _screen_batch(self, batch: list[str | Path | bytes]) -> list[Screening]:
-        img_size = int(self.bundle.config["model"]["img_size"])
-        answers: list[Screening | tuple[str, tuple[str, ...]]] = []
-        pixels: list[NDArray[np.uint8]] = []
-        for source in batch:
-            path = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
-            try:
-                film = read_radiograph(source)
-            except RadiographError as error:
-                answers.append(self._error(path, str(error)))
-                continue
-            answers.append((path, self._warnings(film, img_size)))
-            pixels.append(prepare(film, img_size))
-        scores = iter(self._p_pneumonia(pixels))
+    def screen_views(
+        self, paths: Iterable[FilmSource], *, batch_size: int = 16
+    ) -> Iterator[tuple[Screening, View | None]]:
+        """Yields as :meth:`screen_many`, with what the network saw, (S, S), of scored films."""
+        remaining = iter(paths)
+        pool = ThreadPoolExecutor(min(_MAX_READERS, os.cpu_count() or 1))
+        waiting: deque[Future[_Read | Screening]] = deque()
+
+        def read_on() -> None:
+            for source in islice(remaining, 2 * batch_size - len(waiting)):
+                waiting.append(pool.submit(self._read, source))
+
+        try:
+            read_on()
+            while waiting:
+                batch = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
+                films = [future.result() for future in batch]
+                read_on()
+                yield from self._decide_all(films)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, source: FilmSource) -> _Read | Screening:
+        path = "<bytes>" if isinstance(source, bytes) else str(source)
+        try:
+            film = read_film(source)
+        except RadiographError as error:
+            return self._answer(path, "error", error=str(error))
+        warnings = self._warnings(film)
+        pixels = prepare(film, self.img_size)
+        if self.gate is not None:
+            view = pixels if self.img_size == VIEW_PX else prepare(film, VIEW_PX)
+            objection = film.objection or self.gate.objection(view, film.height_px, film.width_px)
+            if objection:
+                return self._answer(path, "abstained", warnings=(objection, *warnings))
+        elif film.objection:
+            warnings = (film.objection, *warnings)
+        return _Read(path, pixels, warnings)
+
+    def _decide_all(self, films: list[_Read | Screening]) -> list[tuple[Screening, View | None]]:
+        pixels = [film.pixels for film in films if isinstance(film, _Read)]
+        scores = iter(self._p_pneumonia(np.stack(pixels)) if pixels else ())
         return [
-            answer if isinstance(answer, Screening) else self._decide(*answer, next(scores))
-            for answer in answers
+            (film, None) if isinstance(film, Screening) else self._decide(film, next(scores))
+            for film in films
         ]
 
-    def _p_pneumonia(self, pixels: list[NDArray[np.uint8]]) -> list[float]:
-        if not pixels:
-            return []
-        logits = score_pixels(self.network, np.stack(pixels), batch_size=len(pixels), device="cpu")
+    def _p_pneumonia(self, pixels: View) -> list[float]:
+        logits = self.scorer(pixels)
         # Softmax of two logits in float64, exactly as in predictions.csv.
         p = expit(logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL])
         return [float(value) for value in p]
 
-    def _decide(self, path: str, warnings: tuple[str, ...], p_pneumonia: float) -> Screening:
+    def _decide(self, film: _Read, p_pneumonia: float) -> tuple[Screening, View | None]:
         if not np.isfinite(p_pneumonia):
-            return self._error(path, f"{path}: the network's score is not a number; is it trained?")
+            message = f"{film.path}: the network's score is not a number; is it trained?"
+            return self._answer(film.path, "error", error=message), None
         positive = p_pneumonia >= self.bundle.threshold
+        decision = (Label.PNEUMONIA if positive else Label.NORMAL).name
+        return self._answer(film.path, "ok", p_pneumonia, decision, film.warnings), film.pixels
+
+    def _answer(
+        self,
+        path: str,
+        status: Status,
+        p_pneumonia: float | None = None,
+        decision: str | None = None,
+        warnings: tuple[str, ...] = (),
+        error: str | None = None,
+    ) -> Screening:
         return Screening(
             path=path,
-            status="ok",
+            status=status,
             p_pneumonia=p_pneumonia,
             threshold=self.bundle.threshold,
-            decision=(Label.PNEUMONIA if positive else Label.NORMAL).name,
+            decision=decision,
             warnings=warnings,
             model_id=self.bundle.model_id,
-            error=None,
+            error=error,
         )
 
-    def _error(self, path: str, message: str) -> Screening:
-        return Screening(
-            path=path,
-            status="error",
-            p_pneumonia=None,
-            threshold=self.bundle.threshold,
-            decision=None,
-            warnings=(),
-            model_id=self.bundle.model_id,
-            error=message,
-        )
-
-    def _warnings(self, film: Radiograph, img_size: int) -> tuple[str, ...]:
+    def _warnings(self, film: Radiograph) -> tuple[str, ...]:
         found = list(film.warnings)
         height_px, width_px = film.height_px, film.width_px
-        if min(height_px, width_px) < img_size:
+        if min(height_px, width_px) < self.img_size:
             found.append(
                 f"has only {height_px} x {width_px} pixels; it was enlarged to "
-                f"{img_size} x {img_size}"
+                f"{self.img_size} x {self.img_size}"
             )
         if max(height_px, width_px) > MAX_ASPECT_RATIO * min(height_px, width_px):
             found.append(
@@ -183,3 +246,18 @@ class Screener:
                 else "was scored by a network that has only seen PHANTOM films"
             )
         return tuple(found)
+
+
+def read_film(source: FilmSource) -> Radiograph:
+    """Returns the film in a file, in bytes, or in an archive.
+
+    Raises:
+        RadiographError: as :func:`~pneumoscope.data.radiograph.read_radiograph`.
+    """
+    if not isinstance(source, ZippedFilm):
+        return read_radiograph(source)
+    content = source.read()
+    try:
+        return read_radiograph(content)
+    except RadiographError as error:
+        raise RadiographError(str(error).replace("<bytes>", str(source), 1)) from error

@@ -53,6 +53,7 @@ def finish_bundle(
     *,
     history: Sequence[Mapping[str, float]],
     origin: Mapping[str, Any],
+    model: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Returns the bundle in ``draft``, whole and sealed, around the weights already there.
 
@@ -65,6 +66,7 @@ def finish_bundle(
         history: validations during training, if there were any.
         origin: what else the manifest says of how the weights came about, also instead of what
             the recipe says; ``train_time_s`` (None if not known) and ``device`` are needed.
+        model: the arguments of ``build_model``, where the recipe does not say them.
 
     Raises:
         EvaluationError: the scores do not allow a threshold.
@@ -111,7 +113,7 @@ def finish_bundle(
     write_json(
         draft / "config.json",
         {
-            "model": recipe.model.inference_options(),
+            "model": dict(model or recipe.model.inference_options()),
             "preprocessing": {
                 "version": PREPROCESSING_VERSION,
                 "channels": "grey, repeated",

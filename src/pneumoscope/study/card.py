@@ -39,7 +39,7 @@ def model_card(
 {phantom}{DISCLAIMER}
 
 ## Model
-`{recipe.model.name}`, {manifest["num_parameters"]:,} parameters, input {recipe.model.img_size} x \
+`{manifest["model"]}`, {manifest["num_parameters"]:,} parameters, input {recipe.model.img_size} x \
 {recipe.model.img_size} grey shown in {recipe.model.in_chans} channels, scaled to [-1, 1]\
 {", then each film standardised inside the network" if recipe.model.standardize else ""}. \
 {_weights(recipe, manifest)}; {manifest["device"]}; \
@@ -97,6 +97,8 @@ def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
             f"Weights from outside, trained elsewhere: file `{converted['file']}`, SHA-256 "
             f"`{converted['sha256']}`, converted and otherwise unchanged"
         )
+    if members := manifest.get("members"):
+        return f"Mean of the log odds of {len(members)} members: {', '.join(members)}"
     minutes = manifest["train_time_s"] / 60
     return f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
 

@@ -70,7 +70,8 @@ def evaluate(
         StorageError: ``out`` cannot be written.
     """
     folder = scan_mapped(data, read_label_map(labels)) if labels else scan_labelled(data)
-    make_folder(out)  # rather told now than after the scoring
+    _check_classes(folder)  # rather told now than after the scoring
+    make_folder(out)
     network = load_network(bundle)
     img_size = int(bundle.config["model"]["img_size"])
     scored = _score(network, img_size, folder, console, skip_unreadable=skip_unreadable)
@@ -120,6 +121,14 @@ class _Scored:
             split=["test"] * len(self.films),
             y_true=[int(film.label) for film in self.films],
             logits=self.logits,
+        )
+
+
+def _check_classes(folder: FilmFolder) -> None:
+    labels = {film.label for film in folder.in_folder("test")}
+    if len(labels) == 1:
+        raise EvaluationError(
+            f"all films to evaluate in {folder.root} are {labels.pop().name}; expected both classes"
         )
 
 
@@ -196,7 +205,9 @@ def _audit(folder: FilmFolder, console: Console) -> dict[str, Any] | None:
         return None
     with _progress(console) as bar:
         bar.add_task("auditing films", total=None)
-        return {**audit_folder(folder).to_dict(), "splits": compare_splits(folder)}
+        found = audit_folder(folder).to_dict()
+    del found["root"]  # where films lie on this machine is nobody's business
+    return {**found, "splits": compare_splits(folder)}
 
 
 def _are_its_own(own: ModelResult, test: Predictions) -> bool:

@@ -7,6 +7,7 @@
       split.csv     which films it was given (or the study's, one folder up)
       log.jsonl     one line a step and a validation
       state.pt      the trainer's state, for going on after a stop; gone when finished
+      mae.pt        that of masked autoencoding, where the recipe begins with it; likewise
       curves.png    loss and AUROC by epoch
       bundle/       the result
 """
@@ -44,6 +45,7 @@ from pneumoscope.training.distributed import (
     process_group,
     score_together,
 )
+from pneumoscope.training.masked_pretraining import STATE
 from pneumoscope.training.recorder import Recorder, RunRecorder
 from pneumoscope.training.trainer import LabelledFilms, Trainer
 
@@ -149,6 +151,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         origin = {
             "teacher": teacher.model_id if teacher else None,
             "pretrained": asdict(trainer.pretrained) if trainer.pretrained else None,
+            "pretraining": asdict(fitted.pretraining) if fitted.pretraining else None,
             "best_epoch": fitted.best_epoch,
             "train_time_s": round(fitted.train_time_s, 1),
             "device": device.reason,
@@ -157,7 +160,8 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         curves = draw_training_curves([ModelResult.from_bundle(open_bundle(draft))])
         write_bytes(folder / "curves.png", to_png(curves))
         draft.rename(folder / "bundle")
-        (folder / "state.pt").unlink(missing_ok=True)  # only an unfinished run needs it
+        for name in ("state.pt", STATE):  # only an unfinished run needs them
+            (folder / name).unlink(missing_ok=True)
     barrier(group)
     return open_bundle(folder / "bundle")
 
@@ -191,7 +195,7 @@ def _remove_half_written(folder: Path) -> None:
 def _check_claim(recipe: Recipe, folder: Path) -> None:
     """Refuses a folder that holds the work of another recipe."""
     path = folder / "recipe.json"
-    has_work = (folder / "state.pt").exists() or (folder / "bundle").exists()
+    has_work = any((folder / name).exists() for name in ("state.pt", STATE, "bundle"))
     if not (has_work and path.exists()):
         return
     try:

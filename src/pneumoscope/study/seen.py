@@ -1,4 +1,4 @@
-"""Which films a network was trained on, so that it is never judged on them unnoticed."""
+"""Which films a network was trained or tuned on, so that it is never judged on them unnoticed."""
 
 import csv
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pneumoscope.bundle import Bundle
 from pneumoscope.data.scan import Film
 from pneumoscope.data.split import SplitRow
 from pneumoscope.errors import BundleError
-from pneumoscope.evaluation.predictions import csv_text
+from pneumoscope.evaluation.predictions import csv_text, read_predictions
 from pneumoscope.files import sha256_of, write_text
 
 FILE = "training_films.csv"
@@ -28,10 +28,11 @@ def write_training_films(folder: Path, rows: Sequence[SplitRow]) -> None:
 
 
 def count_seen(bundle: Bundle, root: Path, films: Sequence[Film]) -> int | None:
-    """Returns how many films the bundle's network was trained on, by content or by name.
+    """Returns how many films the bundle's network was trained or tuned on, by content or name.
 
-    By name, because copies of one film at another resolution have other bytes. ``None`` where
-    the bundle does not record its training films.
+    By name, because copies of one film at another resolution have other bytes; validation films,
+    on which epoch and threshold were chosen, by name alone. ``None`` where the bundle does not
+    record its training films.
 
     Args:
         bundle: whose training films to look for.
@@ -40,6 +41,7 @@ def count_seen(bundle: Bundle, root: Path, films: Sequence[Film]) -> int | None:
 
     Raises:
         BundleError: the record is unsound.
+        EvaluationError: the bundle's scores are.
     """
     path = bundle.path / FILE
     if not path.is_file():
@@ -49,7 +51,8 @@ def count_seen(bundle: Bundle, root: Path, films: Sequence[Film]) -> int | None:
         if tuple(reader.fieldnames or ()) != _COLUMNS:
             raise BundleError(f"{path} has other columns than name, sha256; copy the bundle again")
         rows = list(reader)
-    names = {_stem(row["name"]) for row in rows}
+    val = read_predictions(bundle.path / "predictions.csv").subset("val")
+    names = {_stem(row["name"]) for row in rows} | {_stem(path) for path in val.path.tolist()}
     hashes = {row["sha256"] for row in rows}
     return sum(
         _stem(film.path) in names or sha256_of(root / film.path)[:_DIGITS] in hashes

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.mixing import Mix
 
 
 class Supervised(nn.Module):
@@ -19,49 +20,79 @@ class Supervised(nn.Module):
     be spread over processes: each returns its part of the loss, and the parts add up to what one
     process would compute on the whole batch.
 
-    Source: Szegedy et al. (arXiv:1512.00567), section 7, for the smoothing.
+    With ``focal_gamma`` a film's loss is multiplied by (1 - p)^gamma, where p is the probability
+    of its own class, so that films that are already right count less.
+
+    Source: Szegedy et al. (arXiv:1512.00567), section 7, for the smoothing; Lin et al., "Focal
+    Loss for Dense Object Detection" (arXiv:1708.02002), equation 4.
     """
 
-    def __init__(self, network: nn.Module, class_weights: Tensor, label_smoothing: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        class_weights: Tensor,
+        label_smoothing: float,
+        focal_gamma: float = 0.0,
+    ) -> None:
         """``class_weights`` (K,); ``label_smoothing`` is spread over all classes, in [0, 1)."""
         super().__init__()
         self.network = network
         self.label_smoothing = label_smoothing
+        self.focal_gamma = focal_gamma
         self.class_weights: Tensor
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, x: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
+    ) -> Tensor:
         """Returns this process's part of the batch's loss, a scalar.
 
         Args:
             x: (B, C, H, W) in [-1, 1].
             labels: (B,) class indices of ``x``.
             all_labels: class indices of the whole batch, over all processes.
+            mix: what else is in the films, where they are mixed.
         """
-        return self.label_loss(self.network(x), labels, all_labels)
+        return self.label_loss(self.network(x), labels, all_labels, mix)
 
-    def label_loss(self, logits: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+    def label_loss(
+        self, logits: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
+    ) -> Tensor:
         """Returns this process's part of the cross-entropy with the labels, a scalar.
 
         Over all processes it is exactly ``F.cross_entropy(..., weight, label_smoothing)`` of the
-        whole batch, whose mean is over the summed weights of its labels.
+        whole batch, whose mean is over the summed weights of its labels. Of mixed films it is the
+        mean of the losses with both labels, by their shares; the partners are the same films in
+        another order, so the summed weights stay.
         """
+        losses = self._losses(logits.float(), labels)
+        if mix is not None:
+            partners = self._losses(logits.float(), mix.labels)
+            losses = mix.share * losses + (1.0 - mix.share) * partners
+        return losses.sum() / self.class_weights[all_labels].sum()
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns the weighted loss of each film (B,)."""
         losses = F.cross_entropy(
-            logits.float(),
+            logits,
             labels,
             weight=self.class_weights,
             label_smoothing=self.label_smoothing,
             reduction="none",
         )
-        return losses.sum() / self.class_weights[all_labels].sum()
+        if self.focal_gamma:
+            p = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+            losses = losses * (1.0 - p) ** self.focal_gamma
+        return losses
 
 
 class Distilled(Supervised):
-    """Labels, plus a CNN's answers and maps for a Vision Transformer that learns slowly alone.
+    """Labels, plus a teacher's answers and maps for a Vision Transformer that learns slowly alone.
 
     The class token answers for the labels and for the teacher's probabilities; the patch tokens,
-    projected, match the teacher's last feature map at their own places, which gives every film
-    hundreds of targets instead of one. The teacher sees the same augmented film.
+    projected, match the teacher's last feature map (of a ViT, its patch tokens) at their own
+    places, which gives every film hundreds of targets instead of one. The teacher sees the same
+    augmented film.
 
     Source: Hinton et al. (arXiv:1503.02531), section 2, for the answers; Li et al., "Locality
     Guidance for Improving Vision Transformers on Tiny Datasets", ECCV 2022 (arXiv:2207.10026),
@@ -71,19 +102,22 @@ class Distilled(Supervised):
     def __init__(
         self,
         network: VisionTransformer,
-        teacher: ResNet,
+        teacher: ResNet | VisionTransformer,
         config: DistillationConfig,
         class_weights: Tensor,
         label_smoothing: float,
+        focal_gamma: float = 0.0,
     ) -> None:
         """Draws the projection's weights from torch's random state; the teacher is frozen."""
-        super().__init__(network, class_weights, label_smoothing)
+        super().__init__(network, class_weights, label_smoothing, focal_gamma)
         self.config = config
         self.project = nn.Linear(network.embed_dim, teacher.head.in_features)
         # In a tuple the teacher is no submodule: it is neither trained nor saved with the state.
         self._teacher = (teacher.eval().requires_grad_(False),)
 
-    def forward(self, x: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
+    ) -> Tensor:
         """Returns this process's part of the batch's loss; see :class:`Supervised`."""
         network = self.network
         assert isinstance(network, VisionTransformer)
@@ -92,7 +126,7 @@ class Distilled(Supervised):
         teacher_logits, maps = self._ask_teacher(x)
 
         share = self.config.logit_weight
-        loss = (1.0 - share) * self.label_loss(logits, labels, all_labels)
+        loss = (1.0 - share) * self.label_loss(logits, labels, all_labels, mix)
         loss = loss + share * self._answer_loss(logits, teacher_logits) / len(all_labels)
         grid = network.img_size // network.patch_size
         feature_loss = self._feature_loss(tokens[:, 1:], kept, maps, grid)
@@ -104,8 +138,13 @@ class Distilled(Supervised):
         (teacher,) = self._teacher
         size = (teacher.img_size, teacher.img_size)
         x = F.interpolate(x[:, :1], size, mode="bilinear", antialias=True)
-        maps = teacher.forward_features(x.expand(-1, teacher.in_chans, -1, -1))
-        return teacher.classify(maps).float(), maps.float()
+        features = teacher.forward_features(x.expand(-1, teacher.in_chans, -1, -1))
+        logits = teacher.classify(features).float()
+        if isinstance(teacher, ResNet):
+            return logits, features.float()
+        side = teacher.img_size // teacher.patch_size
+        grid = features[:, 1:].transpose(1, 2).reshape(len(x), -1, side, side)
+        return logits, grid.float()
 
     def _answer_loss(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """Returns the divergence from the teacher's softened answers, summed over films."""

@@ -9,7 +9,10 @@ from torch import nn
 
 
 def make_optimizer(
-    network: nn.Module, weight_decay: float, layer_decay: float = 1.0
+    network: nn.Module,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> torch.optim.AdamW:
     """Returns AdamW over ``network``; the schedule sets its learning rate before each step.
 
@@ -23,6 +26,7 @@ def make_optimizer(
         network: a network, or a module around one.
         weight_decay: AdamW's, decoupled.
         layer_decay: in (0, 1]; 1 trains all layers alike, as is right without pretraining.
+        betas: decays of AdamW's two moving averages.
 
     Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101);
     Bao et al., "BEiT" (arXiv:2106.08254), appendix, for the layer-wise rates.
@@ -41,12 +45,13 @@ def make_optimizer(
             for (decay, scale), parameters in groups.items()
         ],
         lr=0.0,
+        betas=betas,
         fused=True,
     )
 
 
 def _is_embedding(name: str) -> bool:
-    return name.endswith(("cls_token", "pos_embed"))
+    return name.endswith(("cls_token", "pos_embed", "mask_token"))
 
 
 def _block_of(name: str) -> int:

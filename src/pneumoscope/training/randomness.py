@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-_INIT, _ORDER, _STEP, _PROBE = range(4)
+_INIT, _ORDER, _STEP, _PROBE, _MASK = range(5)
 
 
 def seed_init(seed: int) -> None:
@@ -26,6 +26,11 @@ def seed_probe(seed: int, view: int, start: int) -> None:
     torch.manual_seed(_stream(seed, _PROBE, view, start))
 
 
+def seed_masking(seed: int, step: int, rank: int) -> None:
+    """Seeds torch for one step of masked autoencoding on one process."""
+    torch.manual_seed(_stream(seed, _MASK, step, rank))
+
+
 def epoch_order(seed: int, epoch: int, num_films: int) -> NDArray[np.int64]:
     """Returns the order (num_films,) in which an epoch visits the films; the same everywhere."""
     return np.random.default_rng(_stream(seed, _ORDER, epoch)).permutation(num_films)
@@ -33,3 +38,24 @@ def epoch_order(seed: int, epoch: int, num_films: int) -> NDArray[np.int64]:
 
 def _stream(*place: int) -> int:
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+
+
+def balanced_order(seed: int, epoch: int, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns as many places (num_films,) as there are films, each class equally often.
+
+    Of each class all films come once before one comes again; the same on every process.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        labels: class indices (num_films,).
+    """
+    rng = np.random.default_rng(_stream(seed, _ORDER, epoch))
+    classes = np.unique(labels)
+    drawn = []
+    for number, label in enumerate(classes):
+        places = np.flatnonzero(labels == label)
+        share = len(labels) * (number + 1) // len(classes) - len(labels) * number // len(classes)
+        rounds = [rng.permutation(places) for _ in range(-(-share // len(places)))]
+        drawn.append(np.concatenate(rounds)[:share])
+    return rng.permutation(np.concatenate(drawn))

@@ -22,6 +22,9 @@ class Recorder:
     def start(self, step: int, num_steps: int) -> None:
         """The run begins, or goes on, after ``step`` of ``num_steps``."""
 
+    def pretraining(self, epoch: int, loss: float, time_s: float) -> None:
+        """An epoch of masked autoencoding is done, before the run begins."""
+
     def step(self, record: dict[str, Any]) -> None:
         """One optimizer step is done; ``record`` has step, epoch, loss, lr, grad_norm, time_s."""
 
@@ -82,6 +85,15 @@ class RunRecorder(Recorder):
             self._writer = self._open_writer(purge_step=step + 1)
         self._progress.start()
         self._task = self._progress.add_task(self._name, total=num_steps, completed=step, status="")
+
+    def pretraining(self, epoch: int, loss: float, time_s: float) -> None:
+        """Prints a line that stays; the losses are kept with the training state."""
+        self._progress.console.print(
+            f"{self._name}: masked autoencoding, epoch {epoch}  loss {loss:.4f}  "
+            f"{time_s / 60:.1f} min",
+            markup=False,
+            soft_wrap=True,
+        )
 
     def step(self, record: dict[str, Any]) -> None:
         """Logs the step and moves the bar."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,18 @@ from pneumoscope.training.distributed import (
     share_state,
     sum_over,
 )
+from pneumoscope.training.masked_pretraining import Pretraining, pretrain
+from pneumoscope.training.mixing import mix_films
 from pneumoscope.training.objective import Distilled, Supervised, class_weights
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
 from pneumoscope.training.probe import fit_head, frozen_features
-from pneumoscope.training.randomness import epoch_order, seed_init, seed_probe, seed_step
+from pneumoscope.training.randomness import (
+    balanced_order,
+    epoch_order,
+    seed_init,
+    seed_probe,
+    seed_step,
+)
 from pneumoscope.training.recorder import Recorder
 
 
@@ -53,12 +61,17 @@ class LabelledFilms:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The outcome: the best network, the validations it was chosen by, the time it took."""
+    """The outcome: the best network, the validations it was chosen by, the time it took.
+
+    ``pretraining`` has the losses of the masked autoencoding before, where there was one; its
+    time is part of the whole.
+    """
 
     network: nn.Module
     history: list[dict[str, float]]
     best_epoch: int
     train_time_s: float
+    pretraining: Pretraining | None = None
 
 
 class Trainer:
@@ -97,13 +110,13 @@ class Trainer:
             ConfigError: fewer films in a batch than processes.
             ModelError: the recipe's network cannot be built.
             RunFolderError: the saved state is of another run, or damaged.
-            TrainingError: the teacher is no CNN, or saw other or unknown films in training.
+            TrainingError: the teacher is an ensemble, or saw other or unknown films in training.
             WeightsError: the checkpoint does not fit the network.
         """
         self.recipe, self.train, self.val = recipe, train, val
         self.device, self.group, self.recorder = device, group, recorder
         self.config = recipe.training
-        self.path = folder / "state.pt"
+        self.folder, self.path = folder, folder / "state.pt"
         self.pretrained = inspect_npz(weights) if weights else None
         self.identity = {
             "recipe": recipe.sha256,
@@ -146,15 +159,16 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"auroc": -1.0, "epoch": 0, "weights": None}
         self.elapsed_s = 0.0
+        self.pretraining: Pretraining | None = None
         self._take_up(load_state(self.path, self.identity))
 
     def _make_objective(self, teacher: Bundle | None) -> Supervised:
         weights = torch.ones(len(CLASS_NAMES))
         if self.config.class_weights:
             weights = class_weights(torch.from_numpy(self.train.labels), len(CLASS_NAMES))
-        smoothing = self.config.label_smoothing
+        smoothing, gamma = self.config.label_smoothing, self.config.focal_gamma
         if teacher is None:
-            return Supervised(self.network, weights, smoothing)
+            return Supervised(self.network, weights, smoothing, gamma)
         if teacher.manifest["data"]["split_sha256"] != self.identity["split"]:
             raise TrainingError(
                 f"the teacher {teacher.path} was trained on another split, so it may have seen "
@@ -166,20 +180,25 @@ class Trainer:
                 "validation films; train a teacher on this split"
             )
         guide = load_network(teacher)
-        if not (isinstance(guide, ResNet) and isinstance(self.network, VisionTransformer)):
+        if not isinstance(guide, ResNet | VisionTransformer):
             raise TrainingError(
-                f"the teacher {teacher.path} is a {teacher.manifest['model']}; expected a cnn"
+                f"the teacher {teacher.path} is an {teacher.manifest['model']}; expected a cnn "
+                "or a Vision Transformer"
             )
+        assert isinstance(self.network, VisionTransformer), "the recipe says so"
         guide = guide.to(self.device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Distilled(self.network, guide, self.recipe.distillation, weights, smoothing)
+        return Distilled(self.network, guide, self.recipe.distillation, weights, smoothing, gamma)
 
     def fit(self) -> Fitted:
         """Returns the best network after training to the end, or until patience is lost.
 
         Raises:
             NonFiniteLossError: loss or gradient is not finite; the last checkpoint stays.
+            RunFolderError: the saved state of masked autoencoding is another's, or damaged.
             StorageError: the state cannot be saved.
         """
+        if self.recipe.mae.epochs and self.pretraining is None:
+            self._pretrain()
         self._started = time.monotonic() - self.elapsed_s
         self._saved = time.monotonic()
         self.recorder.start(self.step, self.num_steps)
@@ -197,7 +216,30 @@ class Trainer:
         network = self.average.network
         if self.best["weights"] is not None:
             network.load_state_dict(self.best["weights"])
-        return Fitted(network.eval(), self.history, self.best["epoch"], self.elapsed_s)
+        return Fitted(
+            network.eval(), self.history, self.best["epoch"], self.elapsed_s, self.pretraining
+        )
+
+    def _pretrain(self) -> None:
+        """Trains the network by masked autoencoding, before any label is shown."""
+        assert isinstance(self.network, VisionTransformer)
+
+        def batch(index: NDArray[np.int64]) -> Tensor:
+            return network_input(self.augment(self._pixels(index)), self.recipe.model.in_chans)
+
+        self.pretraining = pretrain(
+            self.network,
+            self.recipe,
+            len(self.train.labels),
+            batch,
+            folder=self.folder,
+            split_sha256=self.identity["split"],
+            device=self.device,
+            group=self.group,
+            on_epoch=self.recorder.pretraining,
+        )
+        self.elapsed_s = self.pretraining.time_s
+        self.average = WeightAverage(self.network, self.config.ema_decay)
 
     def _start_from_pretrained(self) -> None:
         """Fits the new head by linear probing, and takes the outcome as epoch 0."""
@@ -237,11 +279,16 @@ class Trainer:
         """Yields (epoch from 1, film indices of the global batch) from the next step on."""
         while self.step < self.num_steps and not self._is_patience_lost():
             epoch, batch = divmod(self.step, self.steps_per_epoch)
-            order = epoch_order(self.config.seed, epoch, len(self.train.labels))
+            order = self._order(epoch)
             for start in range(batch, self.steps_per_epoch):
                 if self.step >= self.num_steps:
                     return
                 yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self.config.balanced_sampler:
+            return balanced_order(self.config.seed, epoch, self.train.labels)
+        return epoch_order(self.config.seed, epoch, len(self.train.labels))
 
     def _train_step(self, objective: nn.Module, epoch: int, index: NDArray[np.int64]) -> None:
         """One optimizer step on the global batch ``index``, of which this process does a part."""
@@ -250,10 +297,11 @@ class Trainer:
         labels = torch.from_numpy(self.train.labels[mine]).to(self.device.device)
         all_labels = torch.from_numpy(self.train.labels[index]).to(self.device.device)
         x = network_input(self.augment(self._pixels(mine)), self.recipe.model.in_chans)
+        x, mix = mix_films(x, labels, self.recipe.augmentation)
 
         self.objective.train()
         with self.device.autocast:
-            loss = objective(x, labels, all_labels)
+            loss = objective(x, labels, all_labels, mix)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
@@ -358,6 +406,7 @@ class Trainer:
                     "history": self.history,
                     "best": self.best,
                     "elapsed_s": self.elapsed_s,
+                    "pretraining": asdict(self.pretraining) if self.pretraining else None,
                 },
             )
         barrier(self.group)
@@ -373,3 +422,5 @@ class Trainer:
         self.loss_sum, self.loss_count = state["loss_sum"], state["loss_count"]
         self.history, self.best = state["history"], state["best"]
         self.elapsed_s = state["elapsed_s"]
+        if state["pretraining"]:
+            self.pretraining = Pretraining(**state["pretraining"])

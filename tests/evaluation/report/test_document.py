@@ -78,7 +78,7 @@ def test_figures_in_a_row_stand_side_by_side(html):
 
 def test_a_phantom_report_says_so(report):
     phantom = Report("PHANTOM: a report", True, report.sections)
-    assert "every film here was drawn by a program" in to_html(phantom, to_svgs(phantom))
+    assert "films drawn by a program were used" in to_html(phantom, to_svgs(phantom))
 
 
 def test_markdown_keeps_tables_whole(report):

@@ -9,15 +9,19 @@ import pytest
 from pneumoscope.data.corruption import CLEAN, CORRUPTIONS, MARKER_ADDED, family
 from pneumoscope.data.quality import QUALITY_ATTRIBUTES, Quality, quality_range
 from pneumoscope.evaluation.comparison import prepare_results
-from pneumoscope.evaluation.evidence import result_from_csv
+from pneumoscope.evaluation.evidence import results_from_csv
 from pneumoscope.evaluation.film_table import FilmTable
 from pneumoscope.evaluation.metrics import bundle_metrics
-from pneumoscope.evaluation.operating_point import summarize_at_threshold
-from pneumoscope.evaluation.predictions import write_predictions
+from pneumoscope.evaluation.operating_point import (
+    choose_threshold_by_min_recall,
+    summarize_at_threshold,
+)
+from pneumoscope.evaluation.predictions import Predictions, write_predictions
 from pneumoscope.evaluation.report.build import build_report, report_files
 from pneumoscope.evaluation.report.document import Figure, Report, Section, Table, Text
 from pneumoscope.evaluation.report.guidelines import GUIDELINES, PERSON, guideline_tables
 from pneumoscope.evaluation.report.leakage import leakage_section
+from pneumoscope.evaluation.report.operating_point import operating_point_section
 from pneumoscope.evaluation.report.robustness import robustness_section
 from pneumoscope.evaluation.shift_table import ShiftTable
 
@@ -89,7 +93,7 @@ def test_one_model_is_not_compared(evaluated):
 def test_scores_alone_make_a_report(tmp_path, make_result):
     path = tmp_path / "mine" / "predictions.csv"
     write_predictions(path, make_result().predictions)
-    report = report_on(result_from_csv(path, 0.95))
+    report = report_on(results_from_csv(path, 0.95)[0])
     assert [one.id for one in report.sections] == [n for n in SECTIONS if n != "pairs"]
     assert "grouped by file name alone" in words(section(report, "subgroups"))
     assert "No altered films were scored" in words(section(report, "robustness"))
@@ -140,7 +144,7 @@ def test_the_operating_points_figures_are_those_of_the_threshold(make_result):
     assert transfer.rows[1][1] == f"{at['tp']}/{at['tp'] + at['fn']}"
 
 
-def test_a_threshold_that_lost_specificity_is_said_to(make_result):
+def test_scores_that_moved_are_said_to_look_different(make_result):
     result = make_result(test_labels=[0] * 60 + [1] * 60)
     p = result.predictions
     logits = p.logits.copy()
@@ -148,9 +152,6 @@ def test_a_threshold_that_lost_specificity_is_said_to(make_result):
     logits[hard] += [-2.0, 2.0]
     moved = type(p).from_logits(
         p.path.tolist(), p.patient_id.tolist(), p.split.tolist(), p.y_true, logits
-    )
-    assert "the test films are harder" in words(
-        section(report_on(replace(result, predictions=moved)), "operating-point")
     )
     report = report_on(replace(result, predictions=moved))
     assert "this population looks different" in words(section(report, "population"))
@@ -219,7 +220,65 @@ def test_guidelines_refer_to_sections_or_to_a_person(evaluated):
     for table, without in zip(full, empty, strict=True):
         assert any(PERSON in row[2] for row in table.rows)
         assert any("](#" in row[2] for row in table.rows)
-        assert all(PERSON in row[2] for row in without.rows)
+        assert not any("](#" in row[2] for row in without.rows)
+    # Scores alone have no manifest, no altered films and no gallery to refer to.
+    bare = {row[0]: row[2] for row in guideline_tables(ids - {"robustness"})[0].rows}
+    for item in ("22", "23", "24", "25", "31", "32"):
+        assert bare[item].startswith(f"**{PERSON}**"), item
+    assert "robustness" not in bare["30"]
+    assert bare["27"] == "none in a single bundle"
+    told = {
+        row[0]: row[2] for row in guideline_tables({*ids, "manifest", "external films"})[0].rows
+    }
+    assert told["22"].startswith("[paper-trail]")
+    assert told["32"] == "[population](#population)"
+
+
+@pytest.mark.parametrize(
+    ("shift_sick", "shift_healthy", "verdict"),
+    [
+        (-3, 3, "harder than those"),
+        (3, 3, "The scores moved"),
+        (-3, -3, "The scores moved"),
+        (-3, 0, "More of the sick are missed"),
+        (3, -3, "easier than those"),
+        (0, 0, "No more than chance"),
+    ],
+)
+def test_the_verdict_on_a_threshold_looks_at_both_figures(
+    make_result, shift_sick, shift_healthy, verdict
+):
+    rng = np.random.default_rng(0)
+    y = np.array([0, 1] * 300)
+    log_odds = 3 * y - 1.5 + rng.normal(0, 1.5, 600)
+    test = np.arange(600) >= 300
+    log_odds = log_odds + test * np.where(y == 1, shift_sick, shift_healthy)
+    films = Predictions.from_logits(
+        [f"{i}.jpeg" for i in range(600)],
+        [f"p{i}" for i in range(600)],
+        np.where(test, "test", "val").tolist(),
+        y,
+        np.stack([-log_odds / 2, log_odds / 2], axis=1),
+    )
+    val = films.subset("val")
+    threshold = choose_threshold_by_min_recall(val.y_true, val.p_pneumonia, 0.85)[0]
+    result = replace(make_result(), predictions=films, threshold=threshold)
+    (text,) = [
+        block.markdown
+        for block in operating_point_section([result]).blocks
+        if isinstance(block, Text) and "asked for validation recall" in block.markdown
+    ]
+    assert verdict in text
+
+
+def test_names_with_any_signs_are_shown_and_never_obeyed(evaluated):
+    names = ["a $x^^y$", "_hidden", "x*y*<b>z](h)", "50%"]
+    results = [replace(evaluated("m", seed), name=n) for seed, n in enumerate(names)]
+    files = report_files(report_on(*results))
+    html, markdown = files["report.html"].decode(), files["report.md"].decode()
+    assert "<b>z" not in html
+    assert "x\\*y\\*\\<b\\>z\\](h)" in markdown
+    assert "<em>y</em>" not in html
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,24 @@ def build_report(
             section = Section(section.id, section.title, blocks, section.data)
         if section:
             sections.append(section)
-    sections.append(paper_trail_section(results, [section.id for section in sections]))
+    sections.append(paper_trail_section(results, _answered(results, sections, gallery)))
     title = f"{'PHANTOM: ' if phantom else ''}Evaluation of {what}"
     return Report(title, phantom, tuple(sections))
+
+
+def _answered(
+    results: Sequence[ModelResult], sections: Sequence[Section], gallery: Sequence[Block]
+) -> set[str]:
+    """Returns the sections that say something, and what else an item of a guideline may need."""
+    answered = {section.id for section in sections}
+    if all(result.shift_table is None for result in results):
+        answered.discard("robustness")
+    has = {
+        "manifest": all(result.manifest for result in results),
+        "gallery": bool(gallery),
+        "external films": all(result.external for result in results),
+    }
+    return answered | {name for name, there in has.items() if there}
 
 
 def report_files(report: Report) -> dict[str, bytes]:

@@ -58,14 +58,20 @@ def calibration_section(results: Sequence[ModelResult]) -> Section:
             "films of one patient as alike."
         ),
     ]
-    if any(found.temperature in TEMPERATURES for found in measured):
-        blocks.append(
-            Text(
-                "A temperature lies at the end of the range that is looked through: validation "
-                "scores separate the classes, and no temperature can be learned from them.",
-                level="warning",
+    for result, found in zip(results, measured, strict=True):
+        if found.temperature in TEMPERATURES:
+            why = (
+                "the validation scores separate the classes, so any sharpening seems right"
+                if found.temperature == TEMPERATURES[0]
+                else "the validation scores say next to nothing of the classes, or the contrary"
             )
-        )
+            blocks.append(
+                Text(
+                    f"{verbatim(result.name)}: the temperature lies at the end of what is looked "
+                    f"through: {why}. Do not use it.",
+                    level="warning",
+                )
+            )
     for index, (result, found) in enumerate(zip(results, measured, strict=True), start=1):
         blocks.append(_figure(index, result, found))
     data = {result.name: asdict(found) for result, found in zip(results, measured, strict=True)}

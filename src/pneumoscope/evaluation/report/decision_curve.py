@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from pneumoscope.evaluation.decision_curve import DecisionCurve, measure_decision_curve
-from pneumoscope.evaluation.figure_style import GREY, line_styles, new_panel, styled
+from pneumoscope.evaluation.figure_style import GREY, legend_label, line_styles, new_panel, styled
 from pneumoscope.evaluation.report.document import Block, Figure, Section, Table, Text, verbatim
 from pneumoscope.evaluation.report.numbers import MISSING
 from pneumoscope.evaluation.results import ModelResult
 
 RARE = 0.1
-"""A prevalence nearer to that of a clinic than the test set's."""
+"""A prevalence to compare by: that of the public test set is far above a clinic's."""
 
 _SHOWN = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 _MAX_BANDS = 3
@@ -40,18 +40,19 @@ def decision_curve_section(results: Sequence[ModelResult]) -> Section | None:
             "act: who would treat at a probability of 10 % accepts nine false alarms for one child "
             "found. A line above both treating everyone and treating no one is worth following at "
             "that willingness. The frozen decision is one rule at every willingness; the scores "
-            "themselves could be cut anew at each, if they were calibrated."
+            "themselves could be cut anew at each, if they were calibrated, and are shown so for "
+            "these films' own share of PNEUMONIA only."
         ),
         *(Text(_conclusion(r, c)) for r, c in zip(results, found[own], strict=True)),
-        *_figures(results, found[own], own, "net-benefit", "the test set's share of PNEUMONIA"),
-        *_figures(results, found[RARE], RARE, "net-benefit-rare", "a clinic nearer to everyday"),
+        *_figures(results, found[own], own, "net-benefit", "as in these films"),
+        *_figures(results, found[RARE], RARE, "net-benefit-rare", "for comparison"),
         _table(results, found[own], own),
         _table(results, found[RARE], RARE),
     ]
     data = {
         result.name: {
-            f"prevalence {prevalence:.3f}": _data(of_models[index])
-            for prevalence, of_models in found.items()
+            name: {"prevalence": prevalence, **_data(found[prevalence][index])}
+            for name, prevalence in (("own", own), ("rare", RARE))
         }
         for index, result in enumerate(results)
     }
@@ -123,7 +124,7 @@ def _draw(results: Sequence[ModelResult], curves: Sequence[DecisionCurve]) -> Dr
                 alpha=0.18,
                 linewidth=0,
             )
-        axes.plot(curve.threshold_probability, curve.rule, label=result.name, **line)
+        axes.plot(curve.threshold_probability, curve.rule, label=legend_label(result.name), **line)
     all_treated = curves[0].treat_all
     axes.plot(
         curves[0].threshold_probability, all_treated, color=GREY, linestyle="--", label="treat all"
@@ -147,7 +148,8 @@ def _table(
     for result, curve in zip(results, curves, strict=True):
         name = verbatim(result.name)
         rows.append((f"{name}, frozen decision", *_cells(curve, curve.rule)))
-        rows.append((f"{name}, scores cut anew", *_cells(curve, curve.scores)))
+        if prevalence != RARE:
+            rows.append((f"{name}, scores cut anew", *_cells(curve, curve.scores)))
     rows.append(("treat all", *_cells(curves[0], curves[0].treat_all)))
     return Table(
         f"Net benefit by threshold probability where {prevalence:.1%} have PNEUMONIA; treating no "

@@ -60,11 +60,11 @@ def discrimination_section(results: Sequence[ModelResult]) -> Section | None:
             "stratified by class, since the number of sick patients is chance too."
         ),
     ]
-    if any(found.auroc == 1 for found in measured):
+    if any(found.auroc == 1 or _is_point(found.bootstrap) for found in measured):
         blocks.append(
             Text(
-                "Where scores separate the films perfectly, DeLong's method gives no interval and "
-                "the bootstrap gives a point. Neither means certainty.",
+                "Where scores separate the films perfectly, or are all the same, DeLong's method "
+                "gives no interval or a point, and so does the bootstrap. Neither means certainty.",
                 level="warning",
             )
         )
@@ -85,6 +85,10 @@ def discrimination_section(results: Sequence[ModelResult]) -> Section | None:
     return Section(
         "discrimination", "How well do the scores tell the classes apart?", tuple(blocks), data
     )
+
+
+def _is_point(interval: Interval) -> bool:
+    return interval is not None and interval[0] == interval[1]
 
 
 def _table(results: Sequence[ModelResult], measured: Sequence[Discrimination]) -> Table:

@@ -113,6 +113,16 @@ class Report:
         ]
 
 
+def plain(text: str) -> str:
+    """Returns Markdown that shows ``text`` as running text, whatever signs are in it.
+
+    >>> plain("a_b <i> [c](d)")
+    'a\\\\_b \\\\<i\\\\> \\\\[c\\\\](d)'
+    """
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return re.sub(r"([\\`*_\[\]<>&#|!~])", r"\\\1", shown)
+
+
 def verbatim(text: str) -> str:
     """Returns Markdown that shows ``text`` as it is, such as the name of a file.
 

@@ -15,6 +15,9 @@ from pneumoscope.evaluation.report.document import Block, Section, Table, Text, 
 from pneumoscope.evaluation.report.numbers import MISSING, fraction, p_value, with_interval
 from pneumoscope.evaluation.results import ModelResult
 
+_FEW = 50
+"""Films below which nothing but a gross difference would show."""
+
 
 def external_section(results: Sequence[ModelResult]) -> Section:
     """Returns how films and scores differ from training and validation, with a plain verdict.
@@ -62,6 +65,11 @@ def external_section(results: Sequence[ModelResult]) -> Section:
 def _verdict(name: str, drift: Drift) -> Text:
     different = [one.attribute for one in drift.quality or () if one.differs]
     moved = [f"scores of {one.label.name} films" for one in drift.scores if one.differs]
+    if not drift.differs and drift.num_films < _FEW:
+        return Text(
+            f"{verbatim(name)}: {drift.num_films:,} films are too few to tell whether they differ "
+            "from those the model was made with."
+        )
     if not drift.differs:
         what = "nothing looked at" if drift.quality else "the scores do not set them apart; quality"
         told = (

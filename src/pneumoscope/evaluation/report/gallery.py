@@ -53,9 +53,10 @@ def gallery_blocks(cases: Sequence[Case], threshold: float) -> list[Block]:
         return [Text("No film was decided wrongly, so there is none to show.")]
     blocks.append(
         Text(
-            "Right of each film: in warm colours, what moved the score towards PNEUMONIA. Such a "
-            "map shows what the network used. It is no localisation of disease, and looking "
-            "plausible is no evidence that it is right.",
+            "**This report holds pictures of patients' films**, with whatever is burnt into them, "
+            "and names of files. Right of each film: in warm colours, what moved the score towards "
+            "PNEUMONIA. Such a map shows what the network used. It is no localisation of disease, "
+            "and looking plausible is no evidence that it is right.",
             level="note",
         )
     )

@@ -7,10 +7,18 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from pneumoscope.evaluation import tables
-from pneumoscope.evaluation.figure_style import line_styles, new_panel, styled
+from pneumoscope.evaluation.figure_style import legend_label, line_styles, new_panel, styled
 from pneumoscope.evaluation.figures import plot_scores
 from pneumoscope.evaluation.metrics import SetMetrics
-from pneumoscope.evaluation.report.document import Block, Figure, Section, Table, Text, verbatim
+from pneumoscope.evaluation.report.document import (
+    Block,
+    Figure,
+    Section,
+    Table,
+    Text,
+    plain,
+    verbatim,
+)
 from pneumoscope.evaluation.results import ModelResult
 from pneumoscope.evaluation.tables import format_threshold, headline_table, interval_table
 
@@ -31,7 +39,7 @@ def summary_section(results: Sequence[ModelResult]) -> Section:
             f"Tested on {len(films):,} films of {num_patients:,} patients{whose}: "
             f"{int(films.y_true.sum()):,} PNEUMONIA, {int((films.y_true == 0).sum()):,} NORMAL. "
             "Each model calls a film PNEUMONIA where its score reaches a threshold that was "
-            "chosen beforehand on validation films, recall first."
+            "chosen on validation films alone, recall first."
         )
     ]
     for result in results:
@@ -39,8 +47,9 @@ def summary_section(results: Sequence[ModelResult]) -> Section:
         if result.num_seen:
             blocks.append(
                 Text(
-                    f"{verbatim(result.name)} **was trained on {result.num_seen:,} of these "
-                    "films**, by name or content. Nothing below says how it does on new ones.",
+                    f"{verbatim(result.name)} **was trained or tuned on {result.num_seen:,} of "
+                    "these films**, by name or content. Nothing below says how it does on new "
+                    "ones.",
                     level="warning",
                 )
             )
@@ -51,11 +60,12 @@ def summary_section(results: Sequence[ModelResult]) -> Section:
                 f"{at['tn'] + at['fp']}** normal films and raises {at['fp']} false alarms."
             )
         )
+    share = float(films.y_true.mean())
     blocks.append(
         Text(
             "Read recall and specificity together: any program reaches recall 1 by calling every "
-            "film. The share of PNEUMONIA here is far above that of most clinics, so fewer alarms "
-            "would be right there; the section on the operating point says how many.",
+            f"film. {share:.0%} of these films are PNEUMONIA; how many alarms would be right where "
+            "it is rarer or more common, the section on the operating point says.",
             level="note",
         )
     )
@@ -92,8 +102,10 @@ def headline_section(
 
 
 def _table(table: tables.Table) -> Table:
-    rows = tuple(row for section in table.sections for row in section.full_rows)
-    return Table(table.title, table.columns, rows)
+    rows = tuple(
+        (plain(name), *cells) for section in table.sections for name, *cells in section.full_rows
+    )
+    return Table(plain(table.title), table.columns, rows)
 
 
 def _scores(index: int, result: ModelResult) -> Figure:
@@ -139,7 +151,7 @@ def _draw_curve(results: Sequence[ModelResult], name: str, label: str) -> Drawin
     axes = figure.subplots()
     for result, line in zip(results, line_styles(results), strict=True):
         values = getattr(result.history, name)
-        axes.plot(result.history.epoch, values, marker=".", label=result.name, **line)
+        axes.plot(result.history.epoch, values, marker=".", label=legend_label(result.name), **line)
     axes.set(xlabel="Epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)

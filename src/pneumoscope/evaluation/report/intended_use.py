@@ -33,11 +33,10 @@ def intended_use_section(results: Sequence[ModelResult]) -> Section:
         ),
         *_data_blocks(results),
         *_shortcut_blocks(shortcuts),
+        *_known_shortcuts(results),
         Text(
-            "**Known shortcuts.** Films of the two classes differ in shape before they are "
-            "squeezed to a square, in exposure and in sharpness; they carry side letters and text. "
-            "A network can read the label off any of these. The sections on whom it fails and on "
-            "changed films say how much these models do."
+            "**What the network sees.** A film decoded to grey, MONOCHROME1 inverted, squeezed to "
+            "a square with an antialiased filter; not cropped, equalised or otherwise corrected."
         ),
         Text(
             "**Limits.** Adults, lateral views, other findings, other equipment and other "
@@ -54,11 +53,27 @@ def intended_use_section(results: Sequence[ModelResult]) -> Section:
     return Section("intended-use", "What it is for, and what it has seen", tuple(blocks), data)
 
 
+def _known_shortcuts(results: Sequence[ModelResult]) -> list[Block]:
+    if any(result.phantom for result in results):
+        return []
+    return [
+        Text(
+            "**Known shortcuts.** In the public data, films of the two classes differ in shape "
+            "before they are squeezed to a square, in exposure and in sharpness; they carry side "
+            "letters and text. A network can read the label off any of these. The sections on whom "
+            "it fails and on changed films say how much these models do."
+        )
+    ]
+
+
 def _data_blocks(results: Sequence[ModelResult]) -> list[Block]:
     blocks: list[Block] = []
     if any(result.phantom for result in results):
         blocks.append(
-            Text("**Films.** Drawn by a program (phantoms). Nothing here concerns patients.")
+            Text(
+                "**Films.** Drawn by a program (phantoms), in training, in testing or in both. "
+                "Nothing here says anything about patients."
+            )
         )
     else:
         blocks.append(

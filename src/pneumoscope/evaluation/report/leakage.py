@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pneumoscope.evaluation.duplicates import DuplicateReport, measure_duplicates
-from pneumoscope.evaluation.report.document import Block, Section, Table, Text, verbatim
+from pneumoscope.evaluation.report.document import Block, Section, Table, Text, plain, verbatim
 from pneumoscope.evaluation.report.numbers import MISSING, fraction, signed
 from pneumoscope.evaluation.results import ModelResult
 
@@ -26,14 +26,15 @@ def leakage_section(results: Sequence[ModelResult]) -> Section:
     }
     blocks: list[Block] = [
         Text(
-            "A model looks better than it is where it is judged on children it was trained on. The "
-            "test films here are kept apart by folder. Validation, on which epoch and threshold "
-            "are chosen, is cut from the training folder: the split of kind `patient` keeps every "
-            "child on one side, the split of kind `stratified`, the reference study's, does not."
+            "A model looks better than it is where it is judged on children it was trained on. "
+            "Where this package trained it, test films are kept apart by folder, and validation, "
+            "on which epoch and threshold are chosen, is cut from the training folder: the split "
+            "of kind `patient` keeps every child on one side, the split of kind `stratified`, the "
+            "reference study's, does not."
         ),
         *(Text(_seen(result)) for result in results if result.num_seen is not None),
         *_split_blocks(results, audit),
-        *_audit_blocks(audit),
+        *_audit_blocks(audit, has_films=bool(duplicates)),
         *_duplicate_blocks(results, duplicates),
     ]
     data = {
@@ -47,7 +48,7 @@ def leakage_section(results: Sequence[ModelResult]) -> Section:
 def _seen(result: ModelResult) -> str:
     return (
         f"{verbatim(result.name)}: {result.num_seen:,} of {len(result.films('test')):,} test films "
-        "are among its training films, by name or by content."
+        "are among its training or validation films, by name or by content."
     )
 
 
@@ -154,18 +155,18 @@ def _worth(results: Sequence[ModelResult]) -> Text:
     )
 
 
-def _audit_blocks(audit: dict[str, Any] | None) -> list[Block]:
+def _audit_blocks(audit: dict[str, Any] | None, *, has_films: bool) -> list[Block]:
     if not audit:
+        why = "There is no training folder with the films" if has_films else "No films were at hand"
         return [
             Text(
-                "The films were not at hand, so they were not audited: "
-                "`pneumoscope data audit --data DIR` does so, and so does "
-                "`pneumoscope evaluate BUNDLE --data DIR` on a whole data set.",
+                f"{why}, so the data set was not audited: `pneumoscope data audit DIR` does so, "
+                "and so does `pneumoscope evaluate BUNDLE --data DIR` on a whole data set.",
                 level="note",
             )
         ]
     rows = tuple(
-        (_LEVELS.get(finding["level"], finding["level"]), finding["text"])
+        (_LEVELS.get(finding["level"], plain(finding["level"])), plain(finding["text"]))
         for finding in audit["verdict"]
     )
     return [

@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from itertools import count
 
-from pneumoscope.evaluation.report.document import Block, Figure, Gallery, Report, Table, Text
+from pneumoscope.evaluation.report.document import (
+    Block,
+    Figure,
+    Gallery,
+    Report,
+    Table,
+    Text,
+    plain,
+)
 from pneumoscope.labels import DISCLAIMER
 
 _LEAD = {"plain": "", "note": "> **Note.** ", "warning": "> **Warning.** "}
@@ -12,7 +20,7 @@ _LEAD = {"plain": "", "note": "> **Note.** ", "warning": "> **Warning.** "}
 def to_markdown(report: Report) -> str:
     """Returns the report as Markdown; it refers to ``figures/NAME.svg`` and ``gallery/N.jpg``."""
     pictures = count(1)
-    parts = [f"# {report.title}", f"*{DISCLAIMER}*"]
+    parts = [f"# {plain(report.title)}", f"*{DISCLAIMER}*"]
     for section in report.sections:
         parts.append(f'<a id="{section.id}"></a>\n\n## {section.title}')
         parts += [_block(block, pictures) for block in section.blocks]
@@ -36,10 +44,10 @@ def _block(block: Block, pictures: Iterator[int]) -> str:
         case Table():
             return table_to_markdown(block)
         case Figure():
-            return f"![{block.alt}](figures/{block.name}.svg)\n\n*{block.caption}*"
+            return f"![{plain(block.alt)}](figures/{block.name}.svg)\n\n*{block.caption}*"
         case Gallery():
             shown = [
-                f"![{picture.alt}](gallery/{next(pictures)}.jpg)\n\n{picture.caption}"
+                f"![{plain(picture.alt)}](gallery/{next(pictures)}.jpg)\n\n{picture.caption}"
                 for picture in block.pictures
             ]
             return "\n\n".join([f"**{block.caption}**", *shown])

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from pneumoscope.evaluation.figure_style import line_styles, new_panel, styled
-from pneumoscope.evaluation.intervals import newcombe_interval
+from pneumoscope.evaluation.figure_style import legend_label, line_styles, new_panel, styled
+from pneumoscope.evaluation.intervals import Interval, newcombe_interval
 from pneumoscope.evaluation.predictive_value import (
     PREVALENCES,
     LikelihoodRatios,
@@ -25,7 +25,7 @@ from pneumoscope.evaluation.report.numbers import (
 )
 from pneumoscope.evaluation.results import ModelResult
 from pneumoscope.evaluation.tables import format_threshold
-from pneumoscope.evaluation.transfer import Realised, Target, realise, try_targets
+from pneumoscope.evaluation.transfer import TARGETS, Realised, Target, realise, try_targets
 
 _MAX_BANDS = 3
 _FINE_PREVALENCES = np.linspace(0.01, 0.6, 60)
@@ -66,7 +66,7 @@ def operating_point_section(results: Sequence[ModelResult]) -> Section:
         _ratio_table(results, measured),
         Text(
             "A likelihood ratio multiplies the odds of PNEUMONIA before the film into those after "
-            "it: above 10 and below 0.1 it usually settles the matter, near 1 it says nothing. "
+            "it; near 1 it says nothing, and where PNEUMONIA is rare even 10 leaves it unlikely. "
             "With it come the predictive values below, for any prevalence. They suppose that "
             "recall and specificity stay what they were here; with rarer and milder disease they "
             "seldom do."
@@ -97,7 +97,9 @@ def _measure(result: ModelResult) -> _Measured:
         test=at,
         ratios=likelihood_ratios(at.summary),
         values=[value for value in values if value],
-        targets=try_targets(val, test) if len(val) and val.y_true.any() else [],
+        targets=try_targets(val, test, sorted({*TARGETS, result.min_recall}))
+        if len(val) and val.y_true.any()
+        else [],
     )
 
 
@@ -115,20 +117,49 @@ def _conclusion(result: ModelResult, found: _Measured) -> str:
         f"with PNEUMONIA. On test it became recall **{fraction(at['recall'])}** and specificity "
         f"**{fraction(at['specificity'])}**"
     )
-    before, after = was["specificity"], at["specificity"]
-    if before is None or after is None:
-        return f"{text}."
-    change = newcombe_interval(at["tn"], at["tn"] + at["fp"], was["tn"], was["tn"] + was["fp"])
-    moved = f"{signed(after - before, change)}"
-    lost = change is not None and change[1] < 0
-    verdict = (
-        "the test films are harder than those it was chosen on"
-        if lost
-        else "no more than chance may explain"
-        if change is not None and change[0] <= 0
-        else "the test films are easier"
+    recall = _change(at["recall"], was["recall"], (at["tp"], at["fn"]), (was["tp"], was["fn"]))
+    specificity = _change(
+        at["specificity"], was["specificity"], (at["tn"], at["fp"]), (was["tn"], was["fp"])
     )
-    return f"{text}, the latter a change of {moved} against validation: {verdict}."
+    if recall is None or specificity is None:
+        return f"{text}."
+    return (
+        f"{text}: changes of {recall[0]} and {specificity[0]} against validation. "
+        f"{_VERDICTS[recall[1], specificity[1]]}"
+    )
+
+
+_HARDER = "The test films are harder than those it was chosen on."
+_MOVED = (
+    "The scores moved: the threshold sits at another place between recall and specificity than it "
+    "did on validation."
+)
+_NOTHING = "No more than chance may explain."
+_VERDICTS = {
+    (-1, -1): _HARDER,
+    (-1, 0): "More of the sick are missed than the threshold promised.",
+    (0, -1): "More of the healthy are called than on validation.",
+    (-1, 1): _MOVED,
+    (1, -1): _MOVED,
+    (0, 0): _NOTHING,
+    (0, 1): "Fewer of the healthy are called than on validation.",
+    (1, 0): "Fewer of the sick are missed than the threshold promised.",
+    (1, 1): "The test films are easier than those it was chosen on.",
+}
+"""By the signs of the changes in recall and specificity; 0 where the interval holds 0."""
+
+
+def _change(
+    after: float | None, before: float | None, now: tuple[int, int], then: tuple[int, int]
+) -> tuple[str, int] | None:
+    """Returns a change with its interval and its sign, from (hits, misses) on test and before."""
+    if after is None or before is None:
+        return None
+    interval = newcombe_interval(now[0], sum(now), then[0], sum(then))
+    sign = 0
+    if interval is not None:
+        sign = int(interval[0] > 0) - int(interval[1] < 0)
+    return signed(after - before, interval), sign
 
 
 def _transfer_table(results: Sequence[ModelResult], measured: Sequence[_Measured]) -> Table:
@@ -172,23 +203,28 @@ def _transfer_table(results: Sequence[ModelResult], measured: Sequence[_Measured
 def _ratio_table(results: Sequence[ModelResult], measured: Sequence[_Measured]) -> Table:
     rows = []
     for result, found in zip(results, measured, strict=True):
-        if (ratios := found.ratios) is None:
-            rows.append((verbatim(result.name), MISSING, MISSING))
-            continue
-        positive = "infinite" if ratios.positive is None else f"{ratios.positive:.2f}"
-        negative = "infinite" if ratios.negative is None else f"{ratios.negative:.4f}"
-        if ratios.positive_interval:
-            low, high = ratios.positive_interval
-            positive += f" ({low:.2f} to {high:.2f})"
-        if ratios.negative_interval:
-            low, high = ratios.negative_interval
-            negative += f" ({low:.4f} to {high:.4f})"
-        rows.append((verbatim(result.name), positive, negative))
+        ratios = found.ratios
+        cells = (
+            (
+                _ratio(ratios.positive, ratios.positive_interval, 2),
+                _ratio(ratios.negative, ratios.negative_interval, 4),
+            )
+            if ratios
+            else (MISSING, MISSING)
+        )
+        rows.append((verbatim(result.name), *cells))
     return Table(
         "Likelihood ratios at the frozen threshold, test set, with 95 % intervals.",
         ("Model", "Positive (called)", "Negative (cleared)"),
         tuple(rows),
     )
+
+
+def _ratio(value: float | None, interval: Interval, decimals: int) -> str:
+    if interval is None:
+        return MISSING
+    low, high = (f"{bound:.{decimals}f}" for bound in interval)
+    return f"infinite (from {low})" if value is None else f"{value:.{decimals}f} ({low} to {high})"
 
 
 def _prevalence_blocks(
@@ -261,7 +297,7 @@ def _draw_prevalence(results: Sequence[ModelResult], name: str) -> Drawing:
             if value and getattr(value, name) is not None
         ]
         x, y = [point[0] for point in points], [point[1] for point in points]
-        axes.plot(x, y, label=result.name, **line)
+        axes.plot(x, y, label=legend_label(result.name), **line)
         bounds = [point[2] for point in points]
         if len(results) <= _MAX_BANDS and bounds and all(bounds):
             low, high = zip(*bounds, strict=True)

@@ -139,7 +139,8 @@ def _decision_table(results: Sequence[ModelResult], pairs: Sequence[Pair]) -> Ta
             )
     return Table(
         "Decisions at each model's own frozen threshold, test set: bootstrap intervals over "
-        "patients, films that only one model decides rightly, and McNemar's exact test.",
+        "patients, films that only one model decides rightly, and McNemar's exact test, which "
+        "takes films as independent.",
         (
             "Models, figure",
             "Difference (95 %)",
@@ -169,8 +170,10 @@ def _spreads(group: Sequence[ModelResult]) -> dict[str, SeedSpread]:
         right = np.stack(
             [(r.films("test").p_pneumonia >= r.threshold)[rows] == label for r in group], axis=1
         )
-        means = resampled_means(right, films.patient_id[rows])
-        found[name] = seed_spread(right.mean(axis=0).tolist(), means.std(axis=0, ddof=1).tolist())
+        spread = None
+        if len(np.unique(films.patient_id[rows])) > 1:
+            spread = resampled_means(right, films.patient_id[rows]).std(axis=0, ddof=1).tolist()
+        found[name] = seed_spread(right.mean(axis=0).tolist(), spread)
     return found
 
 
@@ -189,7 +192,7 @@ def _seed_blocks(spreads: dict[str, dict[str, SeedSpread]]) -> list[Block]:
             fraction(spread.mean),
             f"{spread.sd:.4f}",
             span(spread.sd_interval),
-            f"{spread.sampling_error:.4f}",
+            MISSING if spread.sampling_error is None else f"{spread.sampling_error:.4f}",
         )
         for name, of_group in spreads.items()
         for figure, spread in of_group.items()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
 from pneumoscope.data.corruption import MARKER_ADDED, MARKERS_HIDDEN, family
-from pneumoscope.evaluation.figure_style import line_styles, new_panel, styled
+from pneumoscope.evaluation.figure_style import legend_label, line_styles, new_panel, styled
 from pneumoscope.evaluation.report.document import Block, Figure, Section, Table, Text, verbatim
 from pneumoscope.evaluation.report.numbers import fraction, signed, with_interval
 from pneumoscope.evaluation.results import ModelResult
@@ -144,7 +144,8 @@ def _figure(results: Sequence[ModelResult], found: Sequence[Robustness], metric:
 
 @styled
 def _draw(results: Sequence[ModelResult], found: Sequence[Robustness], metric: _Metric) -> Drawing:
-    names = [one.variant for one in found[0].variants[1:]]
+    # Scored by another version, a model may have been shown other changes.
+    names = list(dict.fromkeys(one.variant for of_model in found for one in of_model.variants[1:]))
     figure = new_panel(results, (4.6, 1.1 + 0.16 * len(names)))
     axes = figure.subplots()
     height = 0.6 / len(results)
@@ -158,15 +159,14 @@ def _draw(results: Sequence[ModelResult], found: Sequence[Robustness], metric: _
             axes.axvline(before, color=line["color"], linewidth=0.8, linestyle=":")
         offset = (index - (len(results) - 1) / 2) * height
         points = [
-            (value, row + offset)
-            for row, one in enumerate(changed)
+            (value, names.index(one.variant) + offset)
+            for one in changed
             if (value := getattr(one, metric)) is not None
         ]
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=line["color"], markersize=3.5)
-        handles.append(
-            Line2D([], [], linestyle="", marker="o", color=line["color"], label=result.name)
-        )
+        label = legend_label(result.name)
+        handles.append(Line2D([], [], linestyle="", marker="o", color=line["color"], label=label))
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

@@ -13,6 +13,9 @@ from pneumoscope.evaluation.results import ModelResult
 from pneumoscope.evaluation.subgroups import Subgroup, Subgroups, measure_subgroups
 from pneumoscope.labels import Label
 
+_FEW = 20
+"""Films below which a group says nothing by differing or not."""
+
 _FIGURE = {Label.PNEUMONIA: "recall", Label.NORMAL: "specificity"}
 
 
@@ -69,6 +72,11 @@ def subgroups_section(results: Sequence[ModelResult]) -> Section:
 
 def _conclusion(name: str, found: Subgroups) -> str:
     clear = [gap for gap in found.gaps if gap.p_holm < 0.05]
+    if not clear and min(map(_num_films, found.groups)) < _FEW:
+        return (
+            f"{verbatim(name)}: some groups have fewer than {_FEW} films, too few to tell whether "
+            "they differ."
+        )
     if not clear:
         return (
             f"{verbatim(name)}: no gap between groups is larger than chance explains, after "
@@ -80,6 +88,10 @@ def _conclusion(name: str, found: Subgroups) -> str:
         for gap in clear
     )
     return f"{verbatim(name)}: **{told}**, corrected for the {len(found.gaps)} gaps looked at."
+
+
+def _num_films(group: Subgroup) -> int:
+    return sum(group.summary[count] for count in ("tp", "fn", "fp", "tn"))
 
 
 def _group_table(name: str, found: Subgroups) -> Table:
@@ -116,7 +128,8 @@ def _gap_table(name: str, found: Subgroups) -> Table:
     )
     return Table(
         f"{verbatim(name)}: gaps between groups. Newcombe's 95 % interval for the last group less "
-        "the first; p is for all groups of an attribute having one rate.",
+        "the first; p is for all groups of an attribute having one rate. Both take films as "
+        "independent.",
         ("Figure", "Between", "Difference", "Largest of any two", "p", "p, Holm"),
         rows,
     )

@@ -1,0 +1,129 @@
+"""Rules for the decision threshold, compared on validation films they have not seen: no test film.
+
+Half of the patients choose the threshold on clean films; the other half are decided with it, as
+they are and under shifts. 20 divisions, both ways. Needs no torch, only the scores that
+
+    python benchmarks/validation_under_shift.py BUNDLE --data DIR --split FILE --quick --scores OUT
+
+keeps, a ``predictions.csv`` a shift in ``OUT/BUNDLE``. Usage:
+
+    python benchmarks/threshold_transfer.py OUT/BUNDLE...
+
+Prints a JSON line a model and rule: recall and specificity on each shift (means over the 40
+halves), and the share of halves in which recall on clean films stays below the target.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoscope.evaluation.operating_point import (
+    choose_threshold_by_min_recall,
+    summarize_at_threshold,
+)
+from pneumoscope.evaluation.predictions import Predictions, read_predictions
+from pneumoscope.evaluation.threshold_rules import (
+    estimate_prevalence,
+    fit_temperature,
+    out_of_fold_threshold,
+    scale_by_temperature,
+    threshold_by_recall_bound,
+    to_prevalence,
+)
+
+MIN_RECALL = 0.95
+Scores = NDArray[np.float64]
+Rule = Callable[[Predictions, Scores], tuple[float, Scores]]
+"""From clean films and the scores to decide: a threshold, and the scores it is for."""
+
+
+def frozen(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+    return choose_threshold_by_min_recall(chosen_on.y_true, chosen_on.p_pneumonia)[0], p
+
+
+def out_of_fold(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+    films = chosen_on.y_true, chosen_on.p_pneumonia, chosen_on.patient_id
+    return out_of_fold_threshold(*films), p
+
+
+def recall_bound(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+    return threshold_by_recall_bound(chosen_on.y_true, chosen_on.p_pneumonia), p
+
+
+def temperature(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+    """Calibrates both halves; the threshold is chosen on calibrated scores."""
+    t = fit_temperature(chosen_on.y_true, chosen_on.p_pneumonia)
+    calibrated = scale_by_temperature(chosen_on.p_pneumonia, t)
+    threshold = choose_threshold_by_min_recall(chosen_on.y_true, calibrated)[0]
+    return threshold, scale_by_temperature(p, t)
+
+
+def prior_shift(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+    """Calibrates, then moves the scores to the prevalence that the films seem to have."""
+    t = fit_temperature(chosen_on.y_true, chosen_on.p_pneumonia)
+    threshold, calibrated = temperature(chosen_on, p)
+    prevalence = float(np.mean(scale_by_temperature(chosen_on.p_pneumonia, t)))
+    return threshold, to_prevalence(
+        calibrated, prevalence, estimate_prevalence(calibrated, prevalence)
+    )
+
+
+RULES: dict[str, Rule] = {
+    "frozen": frozen,
+    "out of fold": out_of_fold,
+    "recall bound": recall_bound,
+    "temperature": temperature,
+    "prior shift": prior_shift,
+}
+
+
+def part(films: Predictions, rows: NDArray[np.bool_]) -> Predictions:
+    return Predictions.from_logits(
+        path=films.path[rows].tolist(),
+        patient_id=films.patient_id[rows].tolist(),
+        split=films.split[rows].tolist(),
+        y_true=films.y_true[rows],
+        logits=films.logits[rows],
+    )
+
+
+def measure(by_shift: dict[str, Predictions], rule: Rule) -> dict[str, object]:
+    clean = by_shift["clean"]
+    patients, patient_of_film = np.unique(clean.patient_id, return_inverse=True)
+    found: dict[str, list[tuple[float, float]]] = {shift: [] for shift in by_shift}
+    for division in range(20):
+        order = np.random.default_rng(division).permutation(len(patients))
+        is_first = (order < len(patients) // 2)[patient_of_film]
+        for choosing in (is_first, ~is_first):
+            chosen_on = part(clean, choosing)
+            for shift, films in by_shift.items():
+                decided = part(films, ~choosing)
+                threshold, p = rule(chosen_on, decided.p_pneumonia)
+                summary = summarize_at_threshold(decided.y_true, p, threshold)
+                found[shift].append((summary["recall"] or 0.0, summary["specificity"] or 0.0))
+    means = {shift: np.mean(pairs, axis=0).round(3).tolist() for shift, pairs in found.items()}
+    shifted = [pair for shift, pair in means.items() if shift != "clean"]
+    return {
+        "missed_target": float(np.mean([recall < MIN_RECALL for recall, _ in found["clean"]])),
+        "clean": means["clean"],
+        "shifted_mean": np.mean(shifted, axis=0).round(3).tolist(),
+        "lowest_recall": min(recall for recall, _ in means.values()),
+        "by_shift": means,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    for folder in parser.parse_args().folders:
+        by_shift = {path.stem: read_predictions(path) for path in sorted(folder.glob("*.csv"))}
+        for name, rule in RULES.items():
+            print(json.dumps({"model": folder.name, "rule": name, **measure(by_shift, rule)}))
+
+
+if __name__ == "__main__":
+    main()

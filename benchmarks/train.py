@@ -1,0 +1,325 @@
+"""Training from files on disk to one validation AUROC: here, in transformers and in vit-pytorch.
+
+The same network (the sizes of ``vit_scratch``), films, split, batch size, peak rate, schedule and
+precision in all three, one after the other on the same machine:
+
+- ``pneumoscope``: the trainer, cache built from nothing (that counts), augmentation and patch
+  dropout of ``configs/scratch.toml``, no teacher.
+- ``transformers``: ViTForImageClassification, a dataset that opens each file and gives it to
+  ViTImageProcessor, a DataLoader with a worker a core, the usual loop.
+- ``vit-pytorch``: its ViT, files opened and scaled by numpy in the same kind of DataLoader.
+
+Each is validated after every epoch and stops at the target. Printed are seconds to the target
+(or that it was not reached), films a second in the first epoch, and what share of the machine's
+bf16 matrix-multiply rate the training steps amount to. Usage, with the two others installed
+(``pip install transformers vit-pytorch``; they are no dependency of the project):
+
+    python benchmarks/train.py --data DIR [--target 0.95] [--epochs 24] [--only NAME]
+
+``--films N`` takes N training and N validation films, to see that it runs.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from pneumoscope.config import DataConfig, Recipe, load_recipe
+from pneumoscope.data.cache import open_cache
+from pneumoscope.data.split import SplitRow
+from pneumoscope.models.build import build_model
+from pneumoscope.study.films import SplitFilms, open_films
+from pneumoscope.training.device import Device, choose_device
+from pneumoscope.training.distributed import Group
+from pneumoscope.training.objective import class_weights
+from pneumoscope.training.optimizer import lr_at
+from pneumoscope.training.recorder import Recorder
+from pneumoscope.training.trainer import LabelledFilms, Trainer
+
+SIZES = {"dim": 256, "depth": 6, "heads": 8, "mlp_dim": 1024}
+
+
+class TargetReachedError(Exception):
+    """The target is reached: the trainer need not go on."""
+
+
+class Watch(Recorder):
+    """Notes when each epoch's training and validation ended, and stops at the target."""
+
+    def __init__(self, started: float, target: float) -> None:
+        self.started, self.target = started, target
+        self.rows: list[dict[str, float]] = []
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        seconds = time.monotonic() - self.started
+        self.rows.append({"auroc": record["val_auroc"], "seconds": seconds})
+        print(f"  epoch {len(self.rows)}: {record['val_auroc']:.4f}, {seconds:.0f} s", flush=True)
+        if record["val_auroc"] >= self.target:
+            raise TargetReachedError
+
+
+class Files(Dataset[tuple[Tensor, int]]):
+    """Films opened one by one, as both libraries' examples do."""
+
+    def __init__(
+        self, root: Path, rows: list[SplitRow], prepare: Callable[[Image.Image], Tensor]
+    ) -> None:
+        self.root, self.rows, self.prepare = root, rows, prepare
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        row = self.rows[index]
+        with Image.open(self.root / row.path) as image:
+            return self.prepare(image.convert("RGB")), int(row.label)
+
+
+def train_here(
+    films: SplitFilms, parts: dict[str, list[SplitRow]], recipe: Recipe, target: float
+) -> dict[str, Any]:
+    watch = Watch(time.monotonic(), target)
+    device = choose_device()
+    with tempfile.TemporaryDirectory() as folder:
+        labelled = {
+            name: LabelledFilms(
+                np.asarray(open_cache(films.root, rows, 224, Path(folder) / "cache")),
+                np.array([int(row.label) for row in rows]),
+            )
+            for name, rows in parts.items()
+        }
+        trainer = Trainer(
+            recipe,
+            labelled["train"],
+            labelled["val"],
+            folder=Path(folder),
+            split_sha256=films.split.sha256,
+            device=device,
+            group=Group(),
+            recorder=watch,
+        )
+        with suppress(TargetReachedError):
+            trainer.fit()
+    return summary(watch, len(parts["train"]), target)
+
+
+def train_there(
+    network: nn.Module,
+    logits_of: Callable[[nn.Module, Tensor], Tensor],
+    prepare: Callable[[Image.Image], Tensor],
+    root: Path,
+    parts: dict[str, list[SplitRow]],
+    recipe: Recipe,
+    target: float,
+) -> dict[str, Any]:
+    """The loop of a library's example: AdamW, warm-up and cosine, bf16, class weights, clipping."""
+    watch, config, device = Watch(time.monotonic(), target), recipe.training, choose_device()
+    loaders = {
+        name: DataLoader(
+            Files(root, rows, prepare),
+            batch_size=config.batch_size,
+            shuffle=name == "train",
+            drop_last=name == "train",
+            num_workers=os.cpu_count() or 1,
+            persistent_workers=True,
+        )
+        for name, rows in parts.items()
+    }
+    network.to(device.device)
+    labels = torch.tensor([int(row.label) for row in parts["train"]])
+    weights = class_weights(labels, 2).to(device.device)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
+    num_steps, step = config.epochs * len(loaders["train"]), 0
+    for epoch in range(1, config.epochs + 1):
+        network.train()
+        for x, y in loaders["train"]:
+            rate = lr_at(
+                step,
+                peak=config.lr,
+                num_steps=num_steps,
+                warmup_steps=round(config.warmup_epochs * len(loaders["train"])),
+                min_ratio=config.min_lr_ratio,
+            )
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = rate
+            with device.autocast:
+                logits = logits_of(network, x.to(device.device)).float()
+            loss = F.cross_entropy(
+                logits,
+                y.to(device.device),
+                weight=weights,
+                label_smoothing=config.label_smoothing,
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip_grad_norm)
+            optimizer.step()
+            step += 1
+        scores, truth = zip(*predict(network, logits_of, loaders["val"], device), strict=True)
+        auroc = roc_auc_score(np.concatenate(truth), np.concatenate(scores))
+        try:
+            watch.epoch({"epoch": epoch, "val_auroc": float(auroc)})
+        except TargetReachedError:
+            break
+    return summary(watch, len(parts["train"]), target)
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    logits_of: Callable[[nn.Module, Tensor], Tensor],
+    loader: DataLoader[tuple[Tensor, int]],
+    device: Device,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    network.eval()
+    for x, y in loader:
+        with device.autocast:
+            logits = logits_of(network, x.to(device.device)).float().cpu()
+        yield (logits[:, 1] - logits[:, 0]).numpy(), y.numpy()
+
+
+def from_transformers() -> tuple[nn.Module, Any, Any]:
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    config = ViTConfig(
+        hidden_size=SIZES["dim"],
+        num_hidden_layers=SIZES["depth"],
+        num_attention_heads=SIZES["heads"],
+        intermediate_size=SIZES["mlp_dim"],
+        num_labels=2,
+    )
+    processor = ViTImageProcessor()  # 224 px, scaled to [-1, 1]
+
+    def prepare(image: Image.Image) -> Tensor:
+        pixels: Tensor = processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    network = ViTForImageClassification(config)
+    return network, lambda model, x: model(pixel_values=x).logits, prepare
+
+
+def from_vit_pytorch() -> tuple[nn.Module, Any, Any]:
+    # By its file: the package as a whole wants torchvision, which the ViT does not.
+    package = importlib.util.find_spec("vit_pytorch")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("vit-pytorch is not installed; pip install vit-pytorch")
+    file = Path(package.submodule_search_locations[0]) / "vit.py"
+    spec = importlib.util.spec_from_file_location("vit_pytorch_vit", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def prepare(image: Image.Image) -> Tensor:
+        pixels = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR), np.float32)
+        return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
+
+    network = module.ViT(image_size=224, patch_size=16, num_classes=2, dim_head=32, **SIZES)
+    return network, lambda model, x: model(x), prepare
+
+
+def summary(watch: Watch, num_films: int, target: float) -> dict[str, Any]:
+    last = watch.rows[-1]
+    return {
+        "reached": last["auroc"] >= target,
+        "seconds": round(last["seconds"], 1),
+        "epochs": len(watch.rows),
+        "auroc": round(last["auroc"], 4),
+        # Set-up, decoding and the first validation included.
+        "films_per_s_first_epoch": round(num_films / watch.rows[0]["seconds"], 1),
+    }
+
+
+def matmul_rate(device: Device) -> float:
+    """Returns the rate of a large matrix product in the training precision, FLOP/s."""
+    one = torch.randn(2048, 2048, device=device.device, dtype=device.dtype)
+    best = 0.0
+    for _ in range(20):
+        start = time.perf_counter()
+        # Reading a value waits until a GPU is done.
+        float((one @ one)[0, 0])
+        best = max(best, 2 * 2048**3 / (time.perf_counter() - start))
+    return best
+
+
+def step_share(recipe: Recipe) -> dict[str, float]:
+    """Returns what a bare training step does, and what share of the matrix rate that is."""
+    device, config = choose_device(), recipe.training
+    network = build_model(**recipe.model.build_options()).to(device.device).train()
+    x = torch.randn(config.batch_size, 3, 224, 224, device=device.device)
+
+    def step() -> float:
+        with device.autocast:
+            loss = network(x).float().square().mean()
+        loss.backward()
+        return float(loss.detach())
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    seconds, peak = min(times), matmul_rate(device)
+    rate = counter.get_total_flops() / seconds
+    return {
+        "films_per_s_bare_step": round(config.batch_size / seconds, 1),
+        "gflop_per_s": round(rate / 1e9, 1),
+        "matmul_gflop_per_s": round(peak / 1e9, 1),
+        "share_of_matmul": round(rate / peak, 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--target", type=float, default=0.95)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--films", type=int)
+    names = ("pneumoscope", "transformers", "vit-pytorch")
+    parser.add_argument("--only", choices=names)
+    arguments = parser.parse_args()
+    overrides = ["distillation.teacher=", "training.eval_every=1", "training.patience=99"]
+    recipe = load_recipe("scratch", [*overrides, f"training.epochs={arguments.epochs}"])
+    with tempfile.TemporaryDirectory() as folder:
+        films = open_films(arguments.data, Path(folder) / "split.csv", DataConfig(), Console())
+    parts = {name: list(films.rows(name)) for name in ("train", "val")}
+    if arguments.films:
+        order = np.random.default_rng(0)
+        parts = {
+            name: [rows[i] for i in order.permutation(len(rows))[: arguments.films]]
+            for name, rows in parts.items()
+        }
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+    print(json.dumps({"step": step_share(recipe), "target": arguments.target, **machine}))
+    for name in names if arguments.only is None else (arguments.only,):
+        print(name, flush=True)
+        torch.manual_seed(0)
+        if name == "pneumoscope":
+            found = train_here(films, parts, recipe, arguments.target)
+        else:
+            made = from_transformers() if name == "transformers" else from_vit_pytorch()
+            found = train_there(*made, films.root, parts, recipe, arguments.target)
+        print(json.dumps({"name": name, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Bundles to one bundle: their networks side by side, scored and given a threshold together."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from pneumoscope.bundle import Bundle, open_bundle
+from pneumoscope.config import Recipe, parse_recipe
+from pneumoscope.errors import UsageError
+from pneumoscope.files import make_folder, storage_error
+from pneumoscope.labels import CLASS_NAMES
+from pneumoscope.models.build import ENSEMBLE, build_model
+from pneumoscope.models.bundles import load_network, load_weights
+from pneumoscope.models.ensemble import Ensemble
+from pneumoscope.study.bundling import finish_bundle, start_bundle
+from pneumoscope.study.films import open_films
+from pneumoscope.study.run import Source
+from pneumoscope.training.device import choose_device
+from pneumoscope.training.distributed import Group, score_together
+
+
+def join(
+    members: Sequence[Bundle],
+    source: Source,
+    out: Path,
+    console: Console,
+    *,
+    name: str = ENSEMBLE,
+    title: str = "Ensemble",
+) -> Bundle:
+    """Returns a bundle that averages the log odds of others; nothing is trained.
+
+    Validation and test films are scored by the stored ensemble, and its threshold is chosen on
+    validation by the rule of the first member.
+
+    Args:
+        members: two or more bundles, all of the split that ``source`` has.
+        source: the films.
+        out: the bundle's folder, which must not be there yet.
+        console: for progress.
+        name: names the bundle.
+        title: how it is called in tables.
+
+    Raises:
+        UsageError: fewer than two members, one twice, other splits, one that was trained
+            elsewhere, or ``out`` is there already.
+        PneumoscopeError: whatever else stands in the way; ``out`` is then not made.
+    """
+    _check_members(members)
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out} exists already; name a folder that is still to be made")
+    make_folder(out.parent)
+    recipe = _recipe(members, name, title)
+    draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        start_bundle(Ensemble([load_network(member) for member in members]), draft, _dtype(members))
+        _score(draft, members, recipe, source, console)
+        try:
+            draft.rename(out)
+        except OSError as error:
+            raise storage_error(out, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return open_bundle(out)
+
+
+def _check_members(members: Sequence[Bundle]) -> None:
+    if len(members) < 2:
+        raise UsageError(f"an ensemble of {len(members)} bundle; name two or more")
+    ids = [member.model_id for member in members]
+    for index, member in enumerate(members):
+        if ids[index] in ids[:index]:
+            raise UsageError(f"{ids[index]} is named twice; name each bundle once")
+        if member.manifest.get("converted_from"):
+            raise UsageError(
+                f"{member.path} was trained elsewhere, so it may have seen the validation films on "
+                "which the ensemble's threshold is chosen; leave it out"
+            )
+        if member.manifest["data"]["split_sha256"] != members[0].manifest["data"]["split_sha256"]:
+            raise UsageError(
+                f"{member.path} and {members[0].path} were trained on different splits, so there "
+                "are no films that neither has seen; join bundles of one split"
+            )
+
+
+def _recipe(members: Sequence[Bundle], name: str, title: str) -> Recipe:
+    """Returns the recipe of which name, title, data and operating point hold."""
+    first = members[0].manifest["recipe"]
+    sizes = [int(member.config["model"]["img_size"]) for member in members]
+    values = {
+        "name": name,
+        "title": title,
+        "model": {"name": "cnn", "img_size": max(sizes)},  # for its size alone
+        "data": first["data"],
+        "operating_point": first["operating_point"],
+    }
+    return parse_recipe(values, name)
+
+
+def _dtype(members: Sequence[Bundle]) -> str:
+    """Returns the precision in which every member's weights stay what they are."""
+    kept = {member.manifest["recipe"]["bundle"]["dtype"] for member in members}
+    return "float16" if kept == {"float16"} else "float32"
+
+
+def _score(
+    draft: Path, members: Sequence[Bundle], recipe: Recipe, source: Source, console: Console
+) -> None:
+    """Scores the films with the weights in ``draft`` and makes a bundle of it."""
+    model: dict[str, Any] = {
+        "name": ENSEMBLE,
+        "img_size": recipe.model.img_size,
+        "in_chans": members[0].config["model"]["in_chans"],
+        "members": [member.config["model"] for member in members],
+    }
+    network = build_model(**model, num_classes=len(CLASS_NAMES))
+    load_weights(network, draft / "model.safetensors")
+    device = choose_device()
+    network.to(device.device)
+    manifest = members[0].manifest
+    with TemporaryDirectory() as folder:
+        split_path = source.split_path or Path(folder) / "split.csv"
+        films = open_films(
+            source.root, split_path, recipe.data, console, skip_unreadable=source.skip_unreadable
+        )
+    if films.split.sha256 != manifest["data"]["split_sha256"]:
+        raise UsageError(
+            f"the films of {source.root} are divided otherwise than those that the members were "
+            "trained on; name the folder they were trained on, or their split with --split"
+        )
+    logits = {
+        part: score_together(
+            network, films.pixels(part, recipe.model.img_size, console), device, Group()
+        )
+        for part in ("val", "test")
+    }
+    origin = {
+        "model": ENSEMBLE,
+        "members": [member.model_id for member in members],
+        "seed": None,
+        "recipe": recipe.model_dump(
+            mode="json", include={"name", "title", "data", "operating_point"}
+        ),
+        "recipe_sha256": None,
+        "teacher": None,
+        "pretrained": None,
+        "best_epoch": None,
+        "train_time_s": sum(member.manifest["train_time_s"] for member in members),
+        "device": "scored on " + device.reason,
+    }
+    finish_bundle(draft, recipe, network, films, logits, history=(), origin=origin, model=model)

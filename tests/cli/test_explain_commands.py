@@ -1,0 +1,74 @@
+"""``explain`` and ``export``."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from pneumoscope.cli import main
+from pneumoscope.data.preprocessing import prepare
+from pneumoscope.data.radiograph import read_radiograph
+from pneumoscope.screening.screener import Screener
+
+
+@pytest.fixture
+def film(phantoms: Path) -> Path:
+    return sorted((phantoms / "test/PNEUMONIA").iterdir())[0]
+
+
+@pytest.mark.parametrize(("bundle", "num_files"), [("cnn", 2), ("scratch", 3)])
+def test_explain(
+    bundle: str, num_files: int, film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["explain", str(film), "--bundle", bundle, "--no-gate", "--out", str(out)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "hottest fifth the film's log-odds fall by" in said
+    assert len(list(out.iterdir())) == num_files
+    assert Image.open(next(out.glob("*.png"))).mode == "RGB"
+
+
+def test_explain_what_cannot_be_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.zeros((300, 300), np.uint8)).save(tmp_path / "blank.png")
+    out = tmp_path / "out"
+    assert main(["explain", str(tmp_path / "blank.png"), "--out", str(out)]) == 0
+    assert "is too dark" in capsys.readouterr().out
+    assert main(["explain", str(tmp_path / "nowhere.png"), "--out", str(out)]) == 1
+    assert main(["explain", str(tmp_path / "nowhere.png"), "--bundle", "nowhere"]) == 2
+    assert not out.exists()
+
+
+def test_export(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cnn.onnx"
+    assert main(["export", "cnn", "--to", "onnx", "--output", str(path)]) == 0
+    assert str(path) in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(path)
+    screener = Screener.load("cnn", gate=False)
+    found = session.get_modelmeta().custom_metadata_map
+    assert found["model_id"] == screener.bundle.model_id
+    assert float(found["threshold"]) == screener.bundle.threshold
+    pixels = prepare(read_radiograph(film), screener.img_size)[None]
+    ((normal, pneumonia),) = session.run(["logits"], {"pixels": pixels})[0]
+    p = 1 / (1 + np.exp(float(normal - pneumonia)))
+    assert p == pytest.approx(screener.screen(film).p_pneumonia, abs=1e-5)
+
+
+def test_export_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "pneumoscope.screening.export.score_pixels", lambda network, films: np.ones((32, 2))
+    )
+    assert main(["export", "cnn", "--output", str(tmp_path / "cnn.onnx")]) == 1
+    assert "nothing was written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_without_the_exporter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pneumoscope.models.onnx_export.find_spec", lambda name: None)
+    assert main(["export", "cnn", "--output", "never.onnx"]) == 2
+    assert "pip install 'pneumoscope[onnx]'" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Bundles joined to one: what is averaged, what is stored, what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from pneumoscope.bundle import Bundle, open_bundle
+from pneumoscope.config import Recipe
+from pneumoscope.data.split import read_split
+from pneumoscope.errors import UsageError
+from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
+from pneumoscope.evaluation.predictions import Predictions, read_predictions
+from pneumoscope.models.bundles import load_network
+from pneumoscope.screening.screener import Screener
+from pneumoscope.study.ensemble import join
+from pneumoscope.study.run import Source, run
+
+FinishedRun = tuple[Path, Bundle, str]
+
+
+@pytest.fixture(scope="module")
+def pair(
+    finished_run: FinishedRun,
+    tiny_cnn: Recipe,
+    phantoms: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Bundle]:
+    """Two seeds of one recipe."""
+    training = tiny_cnn.training.model_copy(update={"seed": 1})
+    source = Source(phantoms, finished_run[0] / "split.csv")
+    folder = tmp_path_factory.mktemp("other") / "run"
+    other = run(tiny_cnn.model_copy(update={"training": training}), source, folder, Console())
+    return [finished_run[1], other]
+
+
+def scores(bundle: Bundle) -> Predictions:
+    return read_predictions(bundle.path / "predictions.csv")
+
+
+def test_a_bundle_of_the_mean_log_odds(
+    pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    joined = join(pair, Source(phantoms), tmp_path / "both", console, name="both", title="Both")
+    found, members = scores(joined), [scores(bundle) for bundle in pair]
+    assert found.path.tolist() == members[0].path.tolist()
+    log_odds = np.mean([m.logits[:, 1] - m.logits[:, 0] for m in members], axis=0)
+    np.testing.assert_allclose(found.logits[:, 1] - found.logits[:, 0], log_odds, atol=1e-5)
+
+    # The threshold is the rule's on validation, and the manifest says what was joined.
+    val = found.subset("val")
+    wanted = choose_threshold_by_min_recall(val.y_true, val.p_pneumonia, 0.95)[0]
+    assert joined.threshold == wanted
+    manifest = joined.manifest
+    assert (manifest["name"], manifest["model"], manifest["seed"]) == ("both", "ensemble", None)
+    assert manifest["members"] == [bundle.model_id for bundle in pair]
+    assert manifest["num_parameters"] == 2 * pair[0].manifest["num_parameters"]
+    assert manifest["train_time_s"] == sum(bundle.manifest["train_time_s"] for bundle in pair)
+    card = (joined.path / "MODEL_CARD.md").read_text()
+    assert f"Mean of the log odds of 2 members: {pair[0].model_id}, {pair[1].model_id}" in card
+
+    # It screens as any other bundle does, from its own folder alone.
+    row = read_split(pair[0].path.parent / "split.csv").subset("test")[0]
+    screening = Screener.load(joined.path).screen(phantoms / row.path)
+    stored = found.p_pneumonia[found.path == row.path][0]
+    assert screening.p_pneumonia == pytest.approx(stored, abs=1e-6)
+    assert len(list(load_network(joined).members)) == 2  # type: ignore[arg-type]
+    assert open_bundle(joined.path).model_id.startswith("both-")
+
+
+def refusal(members: list[Bundle], source: Source, out: Path, console: Console) -> str:
+    with pytest.raises(UsageError) as caught:
+        join(members, source, out, console)
+    assert not list(out.parent.glob(".*.partial"))
+    return str(caught.value)
+
+
+def test_what_cannot_be_joined_is_refused(
+    pair: list[Bundle], phantoms: Path, own_phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    source, out = Source(phantoms), tmp_path / "out"
+    first, second = pair
+    assert refusal([first], source, out, console) == "an ensemble of 1 bundle; name two or more"
+    assert refusal([first, second, first], source, out, console) == (
+        f"{first.model_id} is named twice; name each bundle once"
+    )
+    data = {**second.manifest["data"], "split_sha256": "0" * 64}
+    elsewhere = Bundle(second.path, {**second.manifest, "data": data})
+    assert "were trained on different splits" in refusal([first, elsewhere], source, out, console)
+    outsider = Bundle(second.path, {**second.manifest, "converted_from": {"file": "a.pth"}})
+    assert "was trained elsewhere" in refusal([first, outsider], source, out, console)
+    assert refusal(pair, source, first.path, console).startswith(f"{first.path} exists already")
+    sorted((own_phantoms / "train" / "NORMAL").iterdir())[0].unlink()
+    found = refusal(pair, Source(own_phantoms), out, console)
+    assert "are divided otherwise than those that the members were trained on" in found
+    assert not out.exists()
