@@ -46,7 +46,7 @@ class Block:
     @property
     def typed(self) -> list[str]:
         """The lines that a reader types; of a transcript those after the prompt."""
-        lines = self.text.splitlines()
+        lines = self.text.replace("\\\n", " ").splitlines()
         prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         return prompted or lines
 
