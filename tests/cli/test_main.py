@@ -14,6 +14,7 @@ from pneumoscope import bundle as bundle_module
 from pneumoscope.cli import main
 from pneumoscope.cli.app import app
 from pneumoscope.errors import NonFiniteLossError, PneumoscopeError, UsageError
+from pneumoscope.evaluation import evidence as evidence_module
 from pneumoscope.labels import DISCLAIMER
 
 ROOT: Any = typer.main.get_command(app)
@@ -112,7 +113,7 @@ class TestStatus:
         def fail(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(bundle_module, "open_bundle", fail)
+        monkeypatch.setattr(evidence_module, "open_bundle", fail)
         assert main(["compare", "a"]) == status
         assert error_of(capsys) == line
 
@@ -126,7 +127,7 @@ class TestStatus:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(bundle_module, "open_bundle", interrupt)
+        monkeypatch.setattr(evidence_module, "open_bundle", interrupt)
         assert main(["compare", "a"]) not in (0, 2)
         printed = capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
@@ -135,7 +136,7 @@ class TestStatus:
         def mistake(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(bundle_module, "open_bundle", mistake)
+        monkeypatch.setattr(evidence_module, "open_bundle", mistake)
         with pytest.raises(ZeroDivisionError):
             main(["compare", "a"])
 
