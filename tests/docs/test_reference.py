@@ -1,0 +1,104 @@
+"""The generated reference is what the code says, and leaves nothing out."""
+
+import ast
+import re
+from pathlib import Path
+
+import generate
+import pytest
+import typer
+from error_messages import PACKAGE, error_classes, literal, messages
+
+from pneumoscope.cli.app import app
+from pneumoscope.config import recipe_keys
+from pneumoscope.data.label_map import LabelMap, LabelTable
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return {path.name: path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md")}
+
+
+def test_the_pages_are_those_of_the_code(committed):
+    assert committed == generate.pages(), "run python docs/generate.py"
+
+
+def test_a_stale_page_is_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
+    assert generate.main() == 1
+    monkeypatch.setattr("sys.argv", ["generate.py"])
+    assert generate.main() == 0
+    monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
+    assert generate.main() == 0
+    (tmp_path / "cli.md").write_text("old")
+    assert generate.main() == 1
+    assert "cli.md is out of date" in capsys.readouterr().err
+
+
+def test_every_command_and_option_is_there(committed):
+    sections = dict(re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", committed["cli.md"], re.M | re.S))
+
+    def check(command, name):
+        section = sections.pop(name)
+        for parameter in command.params:
+            for shown in (*parameter.opts, *parameter.secondary_opts):
+                if shown.startswith("-"):
+                    assert f"`{shown}" in section or f"/ {shown}`" in section, (name, shown)
+            assert (parameter.help or "").split("|")[0] in section
+        for sub, child in getattr(command, "commands", {}).items():
+            check(child, f"{name} {sub}")
+
+    check(typer.main.get_command(app), "pneumoscope")
+    assert not sections, "sections of no command"
+
+
+def test_every_key_is_there_with_its_meaning(committed):
+    recipes, maps = committed["config.md"].split("# Label maps")
+    sections = {"": recipes.split("## `[")[0]}
+    sections |= dict(re.findall(r"^## `\[(\w+)\]`\n(.*?)(?=^## |\Z)", recipes, re.M | re.S))
+    for key in recipe_keys():
+        section, _, name = key.rpartition(".")
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", sections[section], re.M)
+        assert len(row.rsplit("|", 2)[1].strip()) > 5, f"{key} has no description"
+    for key in (*LabelMap.model_fields, *LabelTable.model_fields):
+        assert f"| `{key}` |" in maps or f"## `[{key}]`" in maps, key
+
+
+class TestMessages:
+    TROUBLESHOOTING = (DOCS / "troubleshooting.md").read_text("utf-8")
+
+    def test_every_error_of_the_tree_has_a_section(self, committed):
+        names = [kind.__name__ for kind in error_classes()]
+        assert len(names) == len(set(names)) >= 15
+        for page in (committed["messages.md"], self.TROUBLESHOOTING):
+            headings = re.findall(r"^## (\w+Error)$", page, re.M)
+            assert headings == names
+
+    def test_every_quoted_message_is_one_of_its_kind(self):
+        sections = re.findall(
+            r"^## (\w+Error)\n(.*?)(?=^## |\Z)", self.TROUBLESHOOTING, re.M | re.S
+        )
+        quoted = 0
+        for name, section in sections:
+            for text in re.findall(r"^\| `([^`]+)` \|", section, re.M):
+                assert any(message.startswith(text) for message in messages()[name]), (name, text)
+                quoted += 1
+        assert quoted > 30
+
+    def test_every_raise_is_listed_or_made_of_another_message(self):
+        """Counted in the source as text, independently of how the messages are read."""
+        source = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+        for kind in error_classes():
+            raised = len(re.findall(rf"\braise {kind.__name__}\(", source))
+            listed = len(messages()[kind.__name__])
+            assert listed or not raised, kind
+        assert any(
+            "get it with `pneumoscope weights fetch" in m for m in messages()["WeightsError"]
+        )
+
+    def test_gaps_are_joined(self):
+        node = ast.parse('f"{a}{b} is {c!r}; expected " "one"', mode="eval").body
+        assert literal(node) == "… is …; expected one"
