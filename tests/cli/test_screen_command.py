@@ -323,7 +323,7 @@ class TestConfidence:
         assert list(json.loads(result.stdout)) == KEYS
 
     def test_prevalence_is_a_share(self, films: Path) -> None:
-        for value in ("1.5", "-1", "5"):
+        for value in ("1.5", "-1", "5", "0"):
             assert isinstance(self.run(films, "--prevalence", value).exception, UsageError)
 
 

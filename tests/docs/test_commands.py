@@ -88,6 +88,9 @@ def template(tmp_path_factory, phantoms, save_as_google):
     shutil.copy(cnn / "predictions.csv", folder / "theirs.csv")
     for name in ("cnn", "mine"):
         shutil.copytree(cnn, folder / "runs" / name / "bundle")
+    for name in ("evaluation", "stratified-split"):
+        recorded = Path("benchmarks", "results", name)
+        shutil.copytree(ROOT / recorded, folder / recorded)
     (folder / "weights").mkdir()
     torch.manual_seed(0)
     network = build_model("vit_ti16", num_classes=1000)

@@ -82,7 +82,9 @@ def screen(
         screener = Screener.load(bundle, gate=gate)
     except BundleError as error:
         raise UsageError(str(error)) from error
-    confidence = _confidence(screener, prevalence) if calibrated or prevalence else None
+    confidence = None
+    if calibrated or prevalence is not None:
+        confidence = _confidence(screener, prevalence)
     if resume and output is not None:
         films = _not_done(films, output, format_, screener.bundle.model_id)
     keep = _Keeper(screener, heatmaps, sheet)
