@@ -1,10 +1,10 @@
-"""Records in a bundle of an older version what its films are, and writes its cards again.
+"""Records in a bundle of an older version what its films are, and what int8 does to its scores.
 
     python benchmarks/describe_films.py BUNDLE --data Data/chest_xray [--split SPLIT.csv]
 
 Counts, patients and the looks of the training films go into the manifest, where a bundle made
-today has them from its run; MODEL_CARD.md and DATA_CARD.md are written from it, and the training
-films are listed. Weights, scores,
+today has them from its run; MODEL_CARD.md and DATA_CARD.md are written from it, the training films
+are listed, and int8 is compared with the stored scores of the validation films. Weights, scores,
 threshold and figures stay byte for byte. The films must be those of the run: the split that is
 read, or made again from the films, must have the manifest's hash.
 """
@@ -19,7 +19,9 @@ from rich.console import Console
 from pneumoscope.bundle import open_bundle, seal_bundle
 from pneumoscope.config import parse_recipe
 from pneumoscope.errors import UsageError
+from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.files import write_text
+from pneumoscope.study.bundling import write_int8_check
 from pneumoscope.study.card import model_card
 from pneumoscope.study.data_card import data_card
 from pneumoscope.study.data_facts import data_facts, training_quality
@@ -48,6 +50,8 @@ def main(
     write_text(opened.path / "MODEL_CARD.md", card)
     write_text(opened.path / "DATA_CARD.md", data_card(manifest))
     write_training_films(opened.path, films.rows("train"))
+    val = read_predictions(opened.path / "predictions.csv").subset("val")
+    write_int8_check(opened.path, films, val.logits)
     seal_bundle(opened.path, manifest)
     typer.echo(f"described: {opened.path}")
 

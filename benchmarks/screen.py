@@ -52,13 +52,16 @@ for batch_size in map(int, sys.argv[2:]):
 WARM = """
 import sys, time
 import pneumoscope as ps
-screener = ps.Screener.load(sys.argv[1])
+screener = ps.Screener.load(sys.argv[1], precision=sys.argv[2])
 paths = [line.rstrip() for line in sys.stdin]
 screener.screen(paths[0])
 start = time.perf_counter()
 assert all(screening.status != "error" for screening in screener.screen_many(paths))
 print(16, len(paths) / (time.perf_counter() - start))
 """
+
+WAYS = (("scratch", "float32"), ("scratch", "int8"), ("cnn", "float32"))
+"""Bundles and arithmetic; the pipeline's network is of the size of ``scratch``."""
 
 
 def run(command: list[str], lines: str = "") -> tuple[float, str]:
@@ -73,20 +76,21 @@ def report(**values: object) -> None:
 
 
 def cold_start(hf: list[str], film: Path, rounds: int) -> None:
-    ours: dict[str, list[float]] = {"scratch": [], "cnn": []}
+    ours: dict[tuple[str, str], list[float]] = {way: [] for way in WAYS}
     theirs = []
     for _ in range(rounds + 1):  # the first fills the file cache
-        for name, times in ours.items():
+        for (name, precision), times in ours.items():
             screen = [sys.executable, "-m", "pneumoscope", "screen", "--format", "json"]
-            times.append(run([*screen, "--bundle", name, str(film)])[0])
+            screen += ["--bundle", name, "--precision", precision]
+            times.append(run([*screen, str(film)])[0])
         theirs.append(run(hf, f"{film}\n")[0])
     hf_s = statistics.median(theirs[1:])
     report(what="cold start, s", who="pipeline", median=hf_s, all=theirs[1:])
-    for name, times in ours.items():
+    for way, times in ours.items():
         ratios = [t / h for t, h in zip(times[1:], theirs[1:], strict=True)]
         report(
             what="cold start, s",
-            who=f"screen, {name}",
+            who=", ".join(("screen", *way)),
             median=statistics.median(times[1:]),
             ratio=statistics.median(ratios),
             all=times[1:],
@@ -97,9 +101,9 @@ def films_a_second(hf: list[str], films: list[Path], rounds: int, repeat: int) -
     lines = "".join(f"{film}\n" for film in films) * repeat
     rates: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name in ("scratch", "cnn"):
-            said = run([sys.executable, "-c", WARM, name], lines)[1]
-            rates.setdefault(f"screen, {name}", []).append(float(said.split()[1]))
+        for way in WAYS:
+            said = run([sys.executable, "-c", WARM, *way], lines)[1]
+            rates.setdefault(", ".join(("screen", *way)), []).append(float(said.split()[1]))
         for line in run([*hf, "1", "8"], lines)[1].splitlines():
             batch_size, rate = line.split()
             rates.setdefault(f"pipeline, batch {batch_size}", []).append(float(rate))

@@ -5,7 +5,7 @@ validation films under shifts that another machine or another hospital brings. U
 
     python benchmarks/validation_under_shift.py BUNDLE... --data DIR --split FILE [--quick]
 
-``--quick`` takes seven of the changes, every second film and bf16, for a large network on a CPU.
+``--quick`` takes eight of the changes, every second film and bf16, for a large network on a CPU.
 ``--scores`` keeps every score, for ``threshold_transfer.py``.
 ``--together`` also gives every set of two or more of the bundles, by the mean of their log odds.
 
@@ -74,6 +74,16 @@ def both(first: Shift, second: Shift) -> Shift:
     return lambda x: second(first(x))
 
 
+def grain(levels: float) -> Shift:
+    """Adds noise of this deviation, the same at every call."""
+
+    def apply(x: Tensor) -> Tensor:
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        return (x + levels * noise).clamp(0, 255)
+
+    return apply
+
+
 SHIFTS: dict[str, Shift] = {
     "clean": lambda x: x,
     "tall": stretch(1.25, 0.8),
@@ -89,10 +99,13 @@ SHIFTS: dict[str, Shift] = {
     "tall and flat": both(stretch(1.2, 0.85), contrast(0.5)),
     "tall and blurred": both(stretch(1.2, 0.85), blur(2.0)),
     "near and gamma": both(stretch(1.3, 1.2), gamma(1.6)),
+    "grainy": grain(10.0),
 }
 
 
-QUICK = ("clean", "wide", "far", "blurred", "gamma 0.5", "tall and blurred", "near and gamma")
+QUICK = (
+    "clean", "wide", "far", "blurred", "gamma 0.5", "tall and blurred", "near and gamma", "grainy",
+)  # fmt: skip
 
 
 def log_odds(network: torch.nn.Module, pixels: np.ndarray, *, quick: bool) -> dict[str, np.ndarray]:

@@ -11,10 +11,11 @@
     MODEL_CARD.md         for people
     DATA_CARD.md          for people: the films
     training_films.csv    names and hashes of the films it was trained on
+    int8.json             how far 8-bit arithmetic moves the scores of validation films
     manifest.json         hashes of all the above, of data, split and code; seeds, versions, time
 
-Bundles of older versions lack the data card and the training films; so do those whose weights
-come from elsewhere, as to the latter.
+Bundles of older versions lack the last three; so do those whose weights come from elsewhere, as
+to the training films, and networks that are not run in 8 bits, as to ``int8.json``.
 
 Reading a bundle needs no torch. Its hashes are checked every time: a changed byte is refused.
 """
@@ -45,7 +46,7 @@ CONTENT = (
 )
 """The files that ``manifest.json`` vouches for."""
 
-OPTIONAL_CONTENT = ("DATA_CARD.md", "training_films.csv")
+OPTIONAL_CONTENT = ("DATA_CARD.md", "training_films.csv", "int8.json")
 """Files that it vouches for where they are there."""
 
 _STUDY_ORDER = ("cnn", "scratch", "pretrained_ti16")

@@ -1,5 +1,6 @@
 """``explain`` and ``export``."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,39 @@ def test_export(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ((normal, pneumonia),) = session.run(["logits"], {"pixels": pixels})[0]
     p = 1 / (1 + np.exp(float(normal - pneumonia)))
     assert p == pytest.approx(screener.screen(film).p_pneumonia, abs=1e-5)
+
+
+def test_export_in_int8(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of integers that scores as the bundle does in int8, and says where it is in doubt."""
+    path = tmp_path / "scratch.onnx"
+    assert main(["export", "scratch", "--precision", "int8", "--output", str(path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "from the bundle's in int8" in said
+    screener = Screener.load("scratch", gate=False, precision="int8")
+    weights = screener.bundle.path / "model.safetensors"
+    assert path.stat().st_size < 0.6 * weights.stat().st_size  # which are in float16
+    session = onnxruntime.InferenceSession(path)
+    found = session.get_modelmeta().custom_metadata_map
+    assert found["precision"] == "int8"
+    record = json.loads((screener.bundle.path / "int8.json").read_text())
+    assert float(found["float32_band"]) == 3 * record["max_log_odds_difference"]
+    pixels = prepare(read_radiograph(film), screener.img_size)[None]
+    ((normal, pneumonia),) = session.run(["logits"], {"pixels": pixels})[0]
+    p = 1 / (1 + np.exp(float(normal - pneumonia)))
+    assert p == pytest.approx(screener.screen(film).p_pneumonia, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "reason"), [("cnn", "no record of int8"), ("pretrained_ti16", "int8 moves p_pneu")]
+)
+@pytest.mark.parametrize("command", [["export"], ["screen", "film.png", "--bundle"]])
+def test_a_bundle_that_does_not_bear_int8(
+    bundle: str, reason: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, bundle, "--precision", "int8"]) in (1, 2)
+    said = " ".join(capsys.readouterr().err.split())
+    assert reason in said
+    assert "use float32" in said
 
 
 def test_export_that_differs_is_not_written(

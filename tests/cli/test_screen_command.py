@@ -327,6 +327,21 @@ class TestConfidence:
             assert isinstance(self.run(films, "--prevalence", value).exception, UsageError)
 
 
+def test_int8_is_named_and_not_mixed_with_float32(films: Path) -> None:
+    def screened(*options: str) -> Result:
+        return CliRunner().invoke(
+            app, ["--bundle", "scratch", "--no-gate", "--format", "json", *options, "b.png"]
+        )
+
+    exact, fast = (json.loads(screened(*o).stdout) for o in ((), ("--precision", "int8")))
+    assert fast["model_id"] == f"{exact['model_id']}-int8"
+    assert 0 < abs(fast["p_pneumonia"] - exact["p_pneumonia"]) < 0.05
+    assert fast["decision"] == exact["decision"]
+    into = ["--output", "out", "--resume"]
+    assert screened(*into, "--precision", "int8").exit_code == 0
+    assert isinstance(screened(*into).exception, UsageError)
+
+
 def test_no_name_of_a_patient_comes_out(bundle: Path, films: Path) -> None:
     from pydicom import dcmread, dcmwrite
     from pydicom.data import get_testdata_file

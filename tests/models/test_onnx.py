@@ -20,6 +20,7 @@ from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import save_weights
 from pneumoscope.models.graphs import GRAPHS, graph_path
 from pneumoscope.models.onnx_export import weightless_graph, with_weights
+from pneumoscope.models.onnx_int8 import int8_graph
 from pneumoscope.models.onnx_network import OnnxNetwork
 from pneumoscope.models.scorer import load_scorer, load_torch_scorer
 from pneumoscope.models.scoring import score_pixels
@@ -47,8 +48,18 @@ def saved(model: dict[str, object], folder: Path, dtype: torch.dtype) -> torch.n
     return network.eval()
 
 
-def test_every_recipe_has_its_graph_and_no_other_is_there() -> None:
-    assert {path.name for path in GRAPHS.glob("*")} == set(MODELS)
+def test_every_recipe_has_its_graphs_and_no_other_is_there() -> None:
+    in_int8 = {
+        graph_path(model, "int8").name for model in MODELS.values() if model["name"] != "cnn"
+    }
+    assert {path.name for path in GRAPHS.glob("*")} == set(MODELS) | in_int8
+
+
+def test_graphs_in_int8_are_made_from_those_in_float32() -> None:
+    for model in MODELS.values():
+        path = graph_path(model, "int8")
+        content = path.read_bytes() if path.is_file() else None
+        assert int8_graph(graph_path(model).read_bytes()) == content, path.name
 
 
 def test_shipped_bundles_need_no_torch() -> None:

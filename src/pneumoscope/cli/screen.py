@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from pneumoscope.cli.explain import Precision
+
 if TYPE_CHECKING:
     from pneumoscope.screening.confidence import Confidence
     from pneumoscope.screening.films import ZippedFilm
@@ -63,6 +65,9 @@ def screen(
     gate: Annotated[
         bool, typer.Option(help="Refuse what does not look like a frontal chest X-ray.")
     ] = True,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic; int8 is faster, for bundles that bear it.")
+    ] = Precision.FLOAT32,
 ) -> None:
     """Screen chest X-rays for pneumonia: score, decision at the frozen threshold, warnings.
 
@@ -79,14 +84,14 @@ def screen(
     if not films:
         raise UsageError("no films in what was named; name files, or folders that hold some")
     try:
-        screener = Screener.load(bundle, gate=gate)
+        screener = Screener.load(bundle, gate=gate, precision=precision.value)
     except BundleError as error:
         raise UsageError(str(error)) from error
     confidence = None
     if calibrated or prevalence is not None:
         confidence = _confidence(screener, prevalence)
     if resume and output is not None:
-        films = _not_done(films, output, format_, screener.bundle.model_id)
+        films = _not_done(films, output, format_, screener.model_id)
     keep = _Keeper(screener, heatmaps, sheet)
     extra = confidence if calibrated else None
     num_failed = 0

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from pneumoscope.errors import UsageError
 from pneumoscope.files import write_bytes
-from pneumoscope.models.graphs import GRAPHS, LOGITS, PIXELS, graph_path
+from pneumoscope.models.graphs import GRAPHS, LOGITS, PIXELS, Precision, graph_path
+from pneumoscope.models.onnx_int8 import int8_graph
 from pneumoscope.models.scoring import network_input
 
 _FOLDED_NUMBERS = 64
@@ -163,13 +164,18 @@ def write_graphs(models: Sequence[Mapping[str, Any]], folder: Path = GRAPHS) -> 
     from pneumoscope.labels import CLASS_NAMES
     from pneumoscope.models.build import build_model
 
-    paths = sorted({folder / graph_path(model).name for model in models})
+    paths = set()
     for model in models:
-        network = build_model(**model, num_classes=len(CLASS_NAMES))
-        write_bytes(folder / graph_path(model).name, weightless_graph(network))
-    for path in set(folder.glob("*.onnx")) - set(paths):
+        graph = weightless_graph(build_model(**model, num_classes=len(CLASS_NAMES)))
+        precision: Precision
+        for precision, content in (("float32", graph), ("int8", int8_graph(graph))):
+            if content is not None:
+                path = folder / graph_path(model, precision).name
+                write_bytes(path, content)
+                paths.add(path)
+    for path in set(folder.glob("*.onnx")) - paths:
         path.unlink()
-    return paths
+    return sorted(paths)
 
 
 if __name__ == "__main__":

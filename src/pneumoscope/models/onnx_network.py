@@ -14,14 +14,20 @@ from pneumoscope.models.graphs import LOGITS, PIXELS
 
 
 class OnnxNetwork:
-    """A network that onnxruntime runs; call it with pixels.
+    """A network that onnxruntime runs; call it with pixels, from as many threads as you like.
 
     Raises:
         BundleError: the weights are not safetensors, or do not fit the graph.
     """
 
-    def __init__(self, graph: Path, weights: Path) -> None:
-        """Opens the graph around the weights of a bundle, in float32."""
+    def __init__(self, graph: Path, weights: Path, *, num_threads: int | None = None) -> None:
+        """Opens the graph around the weights of a bundle, in float32.
+
+        Args:
+            graph: the graph without weights.
+            weights: the bundle's ``model.safetensors``.
+            num_threads: of one call; by default one for each processor.
+        """
         try:
             state = load_file(weights)
         except (OSError, safetensors.SafetensorError) as error:
@@ -30,7 +36,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         # Films are decoded meanwhile; threads that spin while they wait would take their time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if _HAS_AFFINITY else 0
+        options.intra_op_num_threads = num_threads or num_processors()
         options.log_severity_level = 4  # its complaints become one line below
         options.add_external_initializers(
             list(floats), [onnxruntime.OrtValue.ortvalue_from_numpy(v) for v in floats.values()]
@@ -51,4 +57,8 @@ class OnnxNetwork:
         return np.asarray(logits, np.float64)
 
 
-_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+def num_processors() -> int:
+    """Returns how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

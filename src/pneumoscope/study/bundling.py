@@ -1,12 +1,15 @@
 """From a network and its scores to a bundle: weights first, then everything the scores say."""
 
+import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import nn
 
 from pneumoscope.bundle import Bundle, seal_bundle
@@ -20,6 +23,7 @@ from pneumoscope.files import make_folder, write_json, write_text
 from pneumoscope.labels import CLASS_NAMES
 from pneumoscope.models.build import num_parameters
 from pneumoscope.models.bundles import save_weights
+from pneumoscope.models.graphs import graph_path
 from pneumoscope.study.card import model_card
 from pneumoscope.study.data_card import data_card
 from pneumoscope.study.data_facts import data_facts, training_quality
@@ -124,9 +128,31 @@ def finish_bundle(
     )
     write_json(draft / "operating_point.json", operating_point)
     write_json(draft / "metrics.json", metrics)
+    write_int8_check(draft, films, logits["val"])
     write_predictions(draft / "predictions.csv", predictions)
     lines = [[row[column] for column in HISTORY_COLUMNS] for row in history]
     write_text(draft / "history.csv", csv_text(HISTORY_COLUMNS, lines))
     write_text(draft / "MODEL_CARD.md", model_card(recipe, operating_point, metrics, manifest))
     write_text(draft / "DATA_CARD.md", data_card(manifest))
     return seal_bundle(draft, manifest)
+
+
+def write_int8_check(folder: Path, films: SplitFilms, val_logits: NDArray[np.float64]) -> None:
+    """Writes ``int8.json`` into a bundle's folder, if its network can run in 8 bits.
+
+    Args:
+        folder: holds weights and ``config.json``.
+        films: the split whose validation films were scored.
+        val_logits: what float32 gave for them, (N, K).
+    """
+    if find_spec("onnxruntime") is None:
+        return
+    from pneumoscope.models.int8 import INT8_FILE, Int8Check
+
+    model = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"]
+    if not graph_path(model, "int8").is_file():
+        return
+    pixels = films.pixels("val", int(model["img_size"]), Console(quiet=True))
+    check = Int8Check.measure(model, folder / "model.safetensors", pixels, val_logits)
+    if check:
+        write_json(folder / INT8_FILE, check.to_dict())
