@@ -69,6 +69,56 @@ def test_a_bundle_of_the_mean_log_odds(
     assert open_bundle(joined.path).model_id.startswith("both-")
 
 
+def started_from(bundle: Bundle, sha256: str) -> Bundle:
+    """The bundle, as if it had been fine-tuned from a checkpoint."""
+    return Bundle(bundle.path, {**bundle.manifest, "pretrained": {"sha256": sha256}})
+
+
+def test_a_bundle_of_the_mean_weights(
+    pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    members = [started_from(bundle, "a" * 64) for bundle in pair]
+    source = Source(phantoms)
+    joined = join(members, source, tmp_path / "soup", console, name="soup", average="weights")
+    assert joined.config["model"] == pair[0].config["model"]
+    assert joined.manifest["num_parameters"] == pair[0].manifest["num_parameters"]
+    assert joined.manifest["model"] == pair[0].manifest["model"]
+    assert joined.manifest["average"] == "weights"
+    assert joined.manifest["pretrained"] == {"sha256": "a" * 64}
+    card = (joined.path / "MODEL_CARD.md").read_text()
+    assert f"Mean of the weights of 2 members: {pair[0].model_id}" in card
+    found = load_network(joined).state_dict()
+    states = [load_network(bundle).state_dict() for bundle in pair]
+    for name, value in found.items():
+        if value.is_floating_point():
+            mean = (states[0][name] + states[1][name]) / 2
+            np.testing.assert_allclose(value, mean.half().float(), rtol=1e-3, atol=1e-6)
+    # What is stored was scored: its own network, and not the members' answers.
+    row = read_split(pair[0].path.parent / "split.csv").subset("test")[0]
+    screening = Screener.load(joined.path).screen(phantoms / row.path)
+    table = scores(joined)
+    stored = table.p_pneumonia[table.path == row.path][0]
+    assert screening.p_pneumonia == pytest.approx(stored, abs=1e-6)
+
+
+def test_weights_that_have_no_mean_are_refused(
+    pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    def told(members: list[Bundle]) -> str:
+        with pytest.raises(UsageError) as caught:
+            join(members, Source(phantoms), tmp_path / "out", console, average="weights")
+        return str(caught.value)
+
+    first, second = pair
+    assert "were not fine-tuned from one checkpoint" in told(pair)
+    differing = [started_from(first, "a" * 64), started_from(second, "b" * 64)]
+    assert "were not fine-tuned from one checkpoint" in told(differing)
+    other = Bundle(second.path, second.manifest)
+    other.__dict__["config"] = {"model": {"name": "cnn", "img_size": 64, "in_chans": 3}}
+    assert "are of different architectures" in told([started_from(first, "a" * 64), other])
+    assert not (tmp_path / "out").exists()
+
+
 def refusal(members: list[Bundle], source: Source, out: Path, console: Console) -> str:
     with pytest.raises(UsageError) as caught:
         join(members, source, out, console)

@@ -1,6 +1,7 @@
 """``pneumoscope train`` and ``pneumoscope study``: from films to bundles."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,13 @@ ValOnly = Annotated[
     bool,
     typer.Option("--val-only", help="Show validation figures; test figures are stored unseen."),
 ]
+
+
+class Average(StrEnum):
+    """What ``ensemble`` averages."""
+
+    LOG_ODDS = "log-odds"
+    WEIGHTS = "weights"
 
 
 def train(
@@ -70,10 +78,14 @@ def ensemble(
     ] = None,
     name: Annotated[str, typer.Option(help="Names the bundle.")] = "ensemble",
     title: Annotated[str, typer.Option(help="How it is called in tables.")] = "Ensemble",
+    average: Annotated[
+        Average,
+        typer.Option(help="Their log odds; or their weights, of networks fine-tuned alike."),
+    ] = Average.LOG_ODDS,
     skip_unreadable: SkipUnreadable = False,
     val_only: ValOnly = False,
 ) -> None:
-    """Join bundles into one that averages their log odds, with a threshold of its own."""
+    """Join bundles into one that averages them, with a threshold of its own."""
     from pneumoscope.bundle import open_bundle
     from pneumoscope.cli.consoles import on_stderr
     from pneumoscope.study.ensemble import join
@@ -83,7 +95,8 @@ def ensemble(
     console = on_stderr()
     source = Source(find_data(data, console), split, skip_unreadable)
     members = [open_bundle(bundle) for bundle in bundles]
-    show_bundle(join(members, source, out, console, name=name, title=title), val_only=val_only)
+    joined = join(members, source, out, console, name=name, title=title, average=average.value)
+    show_bundle(joined, val_only=val_only)
 
 
 def study(

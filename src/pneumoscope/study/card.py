@@ -98,7 +98,8 @@ def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
             f"`{converted['sha256']}`, converted and otherwise unchanged"
         )
     if members := manifest.get("members"):
-        return f"Mean of the log odds of {len(members)} members: {', '.join(members)}"
+        what = manifest.get("average", "log-odds").replace("-", " ")
+        return f"Mean of the {what} of {len(members)} members: {', '.join(members)}"
     minutes = manifest["train_time_s"] / 60
     return f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
 

@@ -1,11 +1,11 @@
-"""Bundles to one bundle: their networks side by side, scored and given a threshold together."""
+"""Bundles to one bundle: networks side by side, or the mean of their weights, with a threshold."""
 
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -17,11 +17,15 @@ from pneumoscope.labels import CLASS_NAMES
 from pneumoscope.models.build import ENSEMBLE, build_model
 from pneumoscope.models.bundles import load_network, load_weights
 from pneumoscope.models.ensemble import Ensemble
+from pneumoscope.models.soup import average_weights
 from pneumoscope.study.bundling import finish_bundle, start_bundle
 from pneumoscope.study.films import open_films
 from pneumoscope.study.run import Source
 from pneumoscope.training.device import choose_device
 from pneumoscope.training.distributed import Group, score_together
+
+Average = Literal["log-odds", "weights"]
+"""What is averaged over the members of a bundle: answers of all, or weights, to one network."""
 
 
 def join(
@@ -32,10 +36,11 @@ def join(
     *,
     name: str = ENSEMBLE,
     title: str = "Ensemble",
+    average: Average = "log-odds",
 ) -> Bundle:
-    """Returns a bundle that averages the log odds of others; nothing is trained.
+    """Returns a bundle that averages others; nothing is trained.
 
-    Validation and test films are scored by the stored ensemble, and its threshold is chosen on
+    Validation and test films are scored by what is stored, and its threshold is chosen on
     validation by the rule of the first member.
 
     Args:
@@ -45,21 +50,27 @@ def join(
         console: for progress.
         name: names the bundle.
         title: how it is called in tables.
+        average: log odds of any bundles; or weights, of one architecture that was fine-tuned from
+            one checkpoint (:func:`~pneumoscope.models.soup.average_weights`).
 
     Raises:
         UsageError: fewer than two members, one twice, other splits, one that was trained
-            elsewhere, or ``out`` is there already.
+            elsewhere, weights that do not go together, or ``out`` is there already.
         PneumoscopeError: whatever else stands in the way; ``out`` is then not made.
     """
     _check_members(members)
+    if average == "weights":
+        _check_weights(members)
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists already; name a folder that is still to be made")
     make_folder(out.parent)
     recipe = _recipe(members, name, title)
     draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        start_bundle(Ensemble([load_network(member) for member in members]), draft, _dtype(members))
-        _score(draft, members, recipe, source, console)
+        networks = [load_network(member) for member in members]
+        network = average_weights(networks) if average == "weights" else Ensemble(networks)
+        start_bundle(network, draft, _dtype(members))
+        _score(draft, members, recipe, source, console, average)
         try:
             draft.rename(out)
         except OSError as error:
@@ -88,6 +99,22 @@ def _check_members(members: Sequence[Bundle]) -> None:
             )
 
 
+def _check_weights(members: Sequence[Bundle]) -> None:
+    first = members[0]
+    for member in members[1:]:
+        if member.config["model"] != first.config["model"]:
+            raise UsageError(
+                f"{member.path} and {first.path} are of different architectures, so their weights "
+                "have no mean; average their log odds"
+            )
+        start = (member.manifest.get("pretrained") or {}).get("sha256")
+        if not start or start != (first.manifest.get("pretrained") or {}).get("sha256"):
+            raise UsageError(
+                f"{member.path} and {first.path} were not fine-tuned from one checkpoint, so the "
+                "mean of their weights is no network that has learnt; average their log odds"
+            )
+
+
 def _recipe(members: Sequence[Bundle], name: str, title: str) -> Recipe:
     """Returns the recipe of which name, title, data and operating point hold."""
     first = members[0].manifest["recipe"]
@@ -108,16 +135,28 @@ def _dtype(members: Sequence[Bundle]) -> str:
     return "float16" if kept == {"float16"} else "float32"
 
 
-def _score(
-    draft: Path, members: Sequence[Bundle], recipe: Recipe, source: Source, console: Console
-) -> None:
-    """Scores the films with the weights in ``draft`` and makes a bundle of it."""
-    model: dict[str, Any] = {
+def _model(members: Sequence[Bundle], img_size: int, average: Average) -> dict[str, Any]:
+    """Returns the arguments of ``build_model``."""
+    if average == "weights":
+        return dict(members[0].config["model"])
+    return {
         "name": ENSEMBLE,
-        "img_size": recipe.model.img_size,
+        "img_size": img_size,
         "in_chans": members[0].config["model"]["in_chans"],
         "members": [member.config["model"] for member in members],
     }
+
+
+def _score(
+    draft: Path,
+    members: Sequence[Bundle],
+    recipe: Recipe,
+    source: Source,
+    console: Console,
+    average: Average,
+) -> None:
+    """Scores the films with the weights in ``draft`` and makes a bundle of it."""
+    model = _model(members, recipe.model.img_size, average)
     network = build_model(**model, num_classes=len(CLASS_NAMES))
     load_weights(network, draft / "model.safetensors")
     device = choose_device()
@@ -140,7 +179,8 @@ def _score(
         for part in ("val", "test")
     }
     origin = {
-        "model": ENSEMBLE,
+        "model": model["name"],
+        "average": average,
         "members": [member.model_id for member in members],
         "seed": None,
         "recipe": recipe.model_dump(
@@ -148,7 +188,7 @@ def _score(
         ),
         "recipe_sha256": None,
         "teacher": None,
-        "pretrained": None,
+        "pretrained": manifest.get("pretrained") if average == "weights" else None,
         "best_epoch": None,
         "train_time_s": sum(member.manifest["train_time_s"] for member in members),
         "device": "scored on " + device.reason,
