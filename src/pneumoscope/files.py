@@ -40,6 +40,31 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_target(path: Path) -> None:
+    """Refuses a file that could not be written later, before the work for it is done.
+
+    Raises:
+        StorageError: it is a folder, a device or a pipe, or nothing can be written there.
+    """
+    _check_kind(path)
+    make_folder(_target(path).parent)
+
+
+def _check_kind(path: Path) -> None:
+    try:
+        if not path.name or path.is_dir():
+            raise StorageError(f"cannot write {path}: it is a folder; name a file")
+        if path.exists() and not path.is_file():
+            raise StorageError(f"cannot write {path}: it is a device or a pipe; name a file")
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _target(path: Path) -> Path:
+    """Returns the file that is meant: a link stays, and what it points to is written."""
+    return path.resolve() if path.is_symlink() else path
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that takes its place when the block ends well.
@@ -48,10 +73,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     what it held before or all of the new content. On any failure the temporary is removed.
 
     Raises:
-        StorageError: the file cannot be written (no space, no permission).
+        StorageError: the file cannot be written (no space, no permission, no file).
     """
-    if not path.name or path.is_dir():
-        raise StorageError(f"cannot write {path}: it is a folder; name a file")
+    _check_kind(path)
+    path = _target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ def film(phantoms: Path) -> Path:
     return sorted((phantoms / "test/PNEUMONIA").iterdir())[0]
 
 
-@pytest.mark.parametrize(("bundle", "num_files"), [("cnn", 2), ("scratch", 3)])
+@pytest.mark.parametrize(("bundle", "num_files"), [("cnn", 3), ("scratch", 4)])
 def test_explain(
     bundle: str, num_files: int, film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,9 +3,14 @@
 import csv
 import io
 import json
+import os
 import re
+import shlex
+import signal
+import stat
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,7 +23,7 @@ from typer.testing import CliRunner, Result
 
 from pneumoscope.bundle import CONTENT, seal_bundle
 from pneumoscope.cli.screen import screen
-from pneumoscope.errors import UsageError
+from pneumoscope.errors import StorageError, UsageError
 from pneumoscope.labels import DISCLAIMER
 from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import save_weights
@@ -192,7 +197,7 @@ def test_a_reader_that_has_enough_is_no_error(bundle: Path, films: Path) -> None
         process.stdout.close()
         said = process.stderr.read()
     assert said == b""
-    assert process.returncode == 1
+    assert process.returncode == 141  # as shells show that the pipe was closed
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -242,15 +247,60 @@ class TestResume:
                 assert re.sub(rb"0\.\d+", b"p", again) == re.sub(rb"0\.\d+", b"p", whole), end
 
     def test_of_another_model_or_no_answer(self, bundle: Path, films: Path) -> None:
-        (films / "out").write_text('{"model_id": "other", "path": "a.png"}\n')
-        result = run(bundle, "--format", "json", "--output", "out", "--resume", "a.png")
-        assert "holds answers of other" in str(result.exception)
-        for text in ("[1]\n", "notes\n", '{"path": "a.png"}\n'):
+        options = ["--output", "out", "--resume", "a.png"]
+        assert run(bundle, "--format", "json", *options).exit_code == 0
+        line = (films / "out").read_text()
+        others = [line.replace("tiny-s7", "other"), line.replace("0.25", "0.9")]
+        for text, name in zip(others, ("model_id", "threshold"), strict=True):
+            (films / "out").write_text(text)
+            said = str(run(bundle, "--format", "json", *options).exception)
+            assert f"out holds answers with {name} " in said
+            assert (films / "out").read_text() == text
+        for text in ("[1]\n", "notes\n", '{"path": "a.png"}\n', "notes", line + "more", "\n"):
             (films / "out").write_text(text)
             for form in ("json", "csv"):
-                result = run(bundle, "--format", form, "--output", "out", "--resume", "a.png")
-                assert "is no output of screen" in str(result.exception)
+                result = run(bundle, "--format", form, *options)
+                assert "is no output of screen" in str(result.exception), (text, form)
                 assert (films / "out").read_text() == text
+
+    @pytest.mark.parametrize("form", ["json", "csv"])
+    def test_another_form_or_other_options(self, bundle: Path, films: Path, form: str) -> None:
+        """What stands in one file was all made in one way; what is refused stays as it was."""
+        save(films / 'q"uote.png', (40, 40))
+        options = ["--output", "out", "--resume", 'q"uote.png', "a.png"]
+        assert run(bundle, "--format", form, *options).exit_code == 0
+        before = (films / "out").read_bytes()
+        other = {"csv": "json", "json": "csv"}[form]
+        with_gate = [app, ["--bundle", str(bundle), "--format", form, *options]]
+        for result in (
+            run(bundle, "--format", other, *options),
+            CliRunner().invoke(*with_gate),  # type: ignore[arg-type]
+        ):
+            assert isinstance(result.exception, UsageError), result.exception
+            assert (films / "out").read_bytes() == before
+
+    @pytest.mark.parametrize("form", ["json", "csv"])
+    def test_a_file_that_failed_is_tried_again(self, bundle: Path, films: Path, form: str) -> None:
+        options = ["--format", form, "--output", "out", "--resume", "a.png", "late.png", "b.png"]
+        assert run(bundle, *options).exit_code == 1
+        assert run(bundle, *options).exit_code == 1
+        assert sorted(self.names(films / "out", form)) == ["a.png", "b.png", "late.png"]
+        save(films / "late.png", (40, 40))
+        assert run(bundle, *options).exit_code == 0
+        assert self.names(films / "out", form) == ["a.png", "b.png", "late.png"]
+        assert "error" not in (films / "out").read_text().splitlines()[-1].replace(
+            '"error": null', ""
+        )
+
+    def test_very_long_names(self, bundle: Path, films: Path) -> None:
+        options = ["--format", "csv", "--output", "out", "--resume", "a.png", "x" * 200_000]
+        assert run(bundle, *options).exit_code == 1
+        assert run(bundle, *options).exit_code == 1
+        assert len(self.names(films / "out", "csv")) == 2
+
+    def test_a_sheet_is_of_one_run(self, bundle: Path, films: Path) -> None:
+        options = ["--format", "json", "--output", "out", "--resume", "--sheet", "s.html", "a.png"]
+        assert isinstance(run(bundle, *options).exception, UsageError)
 
     def test_needs_a_file_of_lines(self, bundle: Path, films: Path) -> None:
         for options in (["--format", "json"], ["--output", "out"]):
@@ -270,15 +320,26 @@ class TestMore:
         assert bad["error"] == f"films.zip/bad.png: {NO_FILM}"
 
     def test_heatmaps(self, bundle: Path, films: Path) -> None:
-        result = run(bundle, "--heatmaps", "maps", "a.png", "b.png", "nowhere.png")
-        assert result.exit_code == 1
-        assert sorted(path.name for path in (films / "maps").iterdir()) == [
-            f"00000{n}_{name}"
-            for n, name in ((1, "a.npy"), (1, "a.png"), (2, "b.npy"), (2, "b.png"))
-        ]
-        heat = np.load(films / "maps/000001_a.npy")
+        """Named by film and path, so that a later run or a film of the same name replaces none."""
+        (films / "other").mkdir()
+        save(films / "other/a.png", (50, 40))
+        assert run(bundle, "--heatmaps", "maps", "a.png", "nowhere.png").exit_code == 1
+        first = {path.name: path.read_bytes() for path in (films / "maps").glob("a-*")}
+        assert run(bundle, "--heatmaps", "maps", "other/a.png", "a.png").exit_code == 0
+        rows = list(csv.DictReader((films / "maps/index.csv").open()))
+        assert [row["path"] for row in rows] == ["a.png", "other/a.png"]
+        names = {path.name for path in (films / "maps").iterdir()} - {"index.csv"}
+        assert names == {row["overlay"] for row in rows} | {
+            row["overlay"].replace(".png", ".npy") for row in rows
+        }
+        for name, content in first.items():
+            if name.endswith(".npy"):
+                np.testing.assert_allclose(
+                    np.load(films / "maps" / name), np.load(io.BytesIO(content)), atol=1e-4
+                )
+        heat = np.load(films / "maps" / rows[0]["overlay"].replace(".png", ".npy"))
         assert (heat.shape, heat.dtype) == ((32, 32), np.float32)
-        assert Image.open(films / "maps/000001_a.png").size == (32, 32)
+        assert Image.open(films / "maps" / rows[0]["overlay"]).size == (32, 32)
 
     def test_sheet_is_sorted_by_risk_and_safe(self, bundle: Path, films: Path) -> None:
         hostile = "<script>alert(1)</script>.png"
@@ -325,6 +386,100 @@ class TestConfidence:
     def test_prevalence_is_a_share(self, films: Path) -> None:
         for value in ("1.5", "-1", "5", "0"):
             assert isinstance(self.run(films, "--prevalence", value).exception, UsageError)
+
+
+class TestOutputs:
+    """Nothing that was there before is lost, and what cannot be written is told at once."""
+
+    def refused(self, bundle: Path, *options: str) -> str:
+        result = run(bundle, "--format", "json", *options, "a.png", "b.png")
+        assert result.stdout == ""
+        assert isinstance(result.exception, UsageError | StorageError), result.exception
+        return str(result.exception)
+
+    @pytest.mark.parametrize("option", ["--output", "--sheet"])
+    def test_a_film_is_not_replaced(self, bundle: Path, films: Path, option: str) -> None:
+        (films / "link.png").symlink_to(films / "b.png")
+        before = (films / "b.png").read_bytes()
+        for name in ("b.png", "./b.png", "link.png"):
+            assert "is to be screened" in self.refused(bundle, option, name)
+        assert (films / "b.png").read_bytes() == before
+
+    def test_nor_an_archive(self, bundle: Path, films: Path) -> None:
+        with zipfile.ZipFile(films / "films.zip", "w") as archive:
+            archive.write("a.png")
+        assert "is to be screened" in self.refused(bundle, "--output", "films.zip", "films.zip")
+
+    @pytest.mark.parametrize("option", ["--output", "--sheet"])
+    def test_a_pipe_or_a_folder(self, bundle: Path, films: Path, option: str) -> None:
+        os.mkfifo(films / "pipe")
+        (films / "folder").mkdir()
+        assert "it is a device or a pipe" in self.refused(bundle, option, "pipe")
+        assert "it is a folder" in self.refused(bundle, option, "folder")
+        assert "cannot write" in self.refused(bundle, option, "a.png/sheet.html")
+        assert stat.S_ISFIFO((films / "pipe").stat().st_mode)
+
+    def test_one_file_for_two(self, bundle: Path, films: Path) -> None:
+        said = self.refused(bundle, "--output", "x", "--sheet", "./x")
+        assert said == "--output and --sheet are both x; name two files"
+
+    def test_a_link_stays(self, bundle: Path, films: Path) -> None:
+        (films / "link").symlink_to("real")
+        assert run(bundle, "--format", "json", "--output", "link", "a.png").exit_code == 0
+        assert (films / "link").is_symlink()
+        assert json.loads((films / "real").read_text())["path"] == "a.png"
+
+    def test_calibrated_wants_lines(self, bundle: Path, films: Path) -> None:
+        assert isinstance(run(bundle, "--calibrated", "a.png").exception, UsageError)
+
+
+PROGRAM = "import sys; from pneumoscope.cli import main; sys.exit(main())"
+
+
+class TestProcess:
+    """What only a process of its own shows: its streams and signals."""
+
+    def command(self, bundle: Path, *options: str) -> list[str]:
+        fixed = ["screen", "--no-gate", "--bundle", str(bundle)]
+        return [sys.executable, "-c", PROGRAM, *fixed, *options]
+
+    @pytest.mark.parametrize("form", ["csv", "table"])
+    def test_names_that_the_terminal_cannot_show(
+        self, bundle: Path, films: Path, form: str
+    ) -> None:
+        save(films / "снимок.png", (40, 40))
+        command = self.command(bundle, "--format", form, "снимок.png")
+        environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+        said = subprocess.run(command, capture_output=True, env=environment)
+        assert said.returncode == 0, said.stderr
+        assert rb"\u0441" in said.stdout
+
+    @pytest.mark.parametrize(("closed", "status"), [(">&-", 2), ("2>&-", 0)])
+    def test_a_closed_stream(self, bundle: Path, films: Path, closed: str, status: int) -> None:
+        command = shlex.join(self.command(bundle, "--format", "json", "a.png"))
+        said = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True)
+        assert said.returncode == status, said.stderr
+        assert b"Traceback" not in said.stderr
+        assert (b"standard output is closed" in said.stderr) == (status == 2)
+
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_interrupted(self, bundle: Path, films: Path, number: int, status: int) -> None:
+        """Nothing half-written stays, and no traceback is shown."""
+        for index in range(4000):
+            (films / f"{index}.png").symlink_to(films / "a.png")
+        command = self.command(bundle, "--format", "json", "--output", "out", ".")
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        while not list(films.glob(".out.*.partial")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(60) == status
+        assert b"Traceback" not in said
+        assert (b"error: interrupted; nothing was kept" in said) == (number == signal.SIGINT)
+        assert not list(films.glob(".out*"))
+        assert not (films / "out").exists()
 
 
 def test_int8_is_named_and_not_mixed_with_float32(films: Path) -> None:

@@ -153,6 +153,28 @@ class TestShippedBundles:
         assert np.abs(p - stored.p_pneumonia).max() < 1e-4
         assert np.array_equal(p >= bundle.threshold, stored.p_pneumonia >= bundle.threshold)
 
+    @pytest.mark.slow
+    def test_the_exported_file_on_the_whole_test_set(
+        self, name: str, shared_dir: Path, tmp_path: Path
+    ) -> None:
+        import onnxruntime
+
+        from pneumoscope.screening.export import export_onnx
+
+        bundle = open_bundle(name)
+        export_onnx(bundle, tmp_path / "network.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+        threshold = float(session.get_modelmeta().custom_metadata_map["threshold"])
+        stored = read_predictions(bundle.path / "predictions.csv").subset("test")
+        size = int(bundle.config["model"]["img_size"])
+        root = shared_dir / "data/chest_xray"
+        films = np.stack([prepare(read_radiograph(root / path), size) for path in stored.path])
+        batches = range(0, len(films), 8)
+        logits = [session.run(None, {"pixels": films[i : i + 8]})[0] for i in batches]
+        p = self.p_pneumonia(np.concatenate(logits).astype(np.float64))
+        assert np.abs(p - stored.p_pneumonia).max() < 1e-4
+        assert np.array_equal(p >= threshold, stored.p_pneumonia >= bundle.threshold)
+
     def p_pneumonia(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(expit(logits[:, 1] - logits[:, 0]))
 

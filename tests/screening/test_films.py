@@ -1,16 +1,15 @@
 """From what a user names to a list of films."""
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pneumoscope.data.radiograph import MAX_FILE_BYTES
-from pneumoscope.errors import RadiographError, UsageError
-from pneumoscope.screening.films import ZippedFilm, list_films
+from pneumoscope.errors import RadiographError
+from pneumoscope.screening.films import NO_FILMS, list_films
+from pneumoscope.screening.zips import RefusedFilm
 
 
 @pytest.fixture
@@ -71,71 +70,24 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(
     assert str(folder / "deep") in list_films([str(folder)], [], recursive=True)
 
 
-class TestZip:
-    def archive(self, folder: Path, names: list[str], content: bytes = b"x") -> str:
-        path = folder / "films.ZIP"
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:
-                archive.writestr(name, content)
-        return str(path)
+def test_a_list_from_powershell(folder: Path) -> None:
+    assert list_films(["-"], [b"\xef\xbb\xbfa.png\r\n", b"b.png"]) == ["a.png", "b.png"]
 
-    def test_what_looks_like_a_film_is_listed(self, tmp_path: Path) -> None:
-        names = ["b.png", "a/c.dcm", "a/IM0001", "../../up.png", "a/notes.txt", "inner.zip"]
-        archive = self.archive(tmp_path, [*names, ".hidden.png", "__MACOSX/d.png", "DICOMDIR"])
-        films = list_films([archive], [], recursive=True)
-        inside = [str(film).removeprefix(f"{archive}/") for film in films]
-        assert inside == ["a/IM0001", "a/c.dcm", "b.png"]
-        assert [str(film) for film in list_films([archive], [], recursive=False)] == [
-            f"{archive}/b.png"
-        ]
 
-    def test_bytes_come_out(self, tmp_path: Path) -> None:
-        (film,) = list_films([self.archive(tmp_path, ["a.png"], b"pixels")], [], recursive=True)
-        assert isinstance(film, ZippedFilm)
-        assert film.read() == b"pixels"
+def test_names_that_end_in_a_null_byte() -> None:
+    assert list_films(["-"], [b"a\n", b"b.png\0c\r.png\0"], end=b"\0") == ["a\nb.png", "c\r.png"]
 
-    def test_a_bomb_is_cut_off(self, tmp_path: Path) -> None:
-        path = tmp_path / "bomb.zip"
-        with (
-            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
-            archive.open("bomb.png", "w", force_zip64=True) as stream,
-        ):
-            for _ in range(MAX_FILE_BYTES // 2**20 + 8):
-                stream.write(bytes(2**20))
-        assert path.stat().st_size < 2**20
-        (film,) = list_films([str(path)], [], recursive=True)
-        assert isinstance(film, ZippedFilm)
-        assert len(film.read()) == MAX_FILE_BYTES + 1
 
-    def test_damaged_entries_get_one_line(self, tmp_path: Path) -> None:
-        path = Path(self.archive(tmp_path, ["a.png"], os.urandom(4000)))
-        content = bytearray(path.read_bytes())
-        content[200:300] = bytes(100)
-        path.write_bytes(content)
-        (film,) = list_films([str(path)], [], recursive=True)
-        assert isinstance(film, ZippedFilm)
-        with pytest.raises(RadiographError, match=r"films\.ZIP/a\.png: is damaged in the archive"):
-            film.read()
+def test_a_pipe_in_a_folder_is_passed_over(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert "pipe" not in relative(list_films([str(folder)]), folder)
 
-    def test_encrypted_entries_get_one_line(self, tmp_path: Path) -> None:
-        path = Path(self.archive(tmp_path, ["a.png"]))
-        content = path.read_bytes()
-        central = content.index(b"PK\x01\x02") + 8
-        path.write_bytes(content[:central] + b"\x01" + content[central + 1 :])
-        (film,) = list_films([str(path)], [], recursive=True)
-        assert isinstance(film, ZippedFilm)
-        with pytest.raises(RadiographError, match="is encrypted in the archive; unpack it first"):
-            film.read()
 
-    def test_a_damaged_archive_is_wrong_usage(self, tmp_path: Path) -> None:
-        (tmp_path / "half.zip").write_bytes(b"PK\x03\x04" + bytes(40))
-        with pytest.raises(UsageError, match="is a damaged zip archive"):
-            list_films([str(tmp_path / "half.zip")], [], recursive=True)
-
-    def test_too_many_entries(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("pneumoscope.screening.films.MAX_MEMBERS", 2)
-        with pytest.raises(UsageError, match="holds 3 entries, expected at most 2"):
-            list_films([self.archive(tmp_path, ["a.png", "b.png", "c.png"])], [], recursive=True)
+def test_a_folder_without_films_gets_its_line(tmp_path: Path) -> None:
+    (film,) = list_films([str(tmp_path)])
+    assert film == RefusedFilm(str(tmp_path), NO_FILMS)
+    with pytest.raises(RadiographError, match="holds no films; name files"):
+        film.read()
 
 
 def test_names_no_file_can_have() -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from PIL import Image
 
 from pneumoscope.bundle import CONTENT, Bundle, seal_bundle
 from pneumoscope.data.preprocessing import prepare
-from pneumoscope.data.radiograph import COLOUR_WARNING, read_radiograph
-from pneumoscope.errors import BundleError
+from pneumoscope.data.radiograph import COLOUR_WARNING, Radiograph, read_radiograph
+from pneumoscope.errors import BundleError, UsageError
 from pneumoscope.evaluation.predictions import Predictions
 from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import load_network, save_weights
@@ -302,3 +303,51 @@ def test_the_shipped_bundle_screens_without_torch(phantoms: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "ok False False\n"
+
+
+class TestManySources:
+    @pytest.fixture
+    def films(self, phantoms: Path) -> list[Path]:
+        return sorted((phantoms / "test/NORMAL").iterdir())
+
+    def test_folders_and_archives_stand_for_their_films(
+        self, films: list[Path], tmp_path: Path
+    ) -> None:
+        with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+            archive.write(films[0], "in/a.jpeg")
+        screener = Screener.load(gate=False)
+        sources = [films[0], films[0].parent, tmp_path / "films.zip", tmp_path / "nowhere.png"]
+        found = list(screener.screen_many(sources))
+        inside = sorted(str(path) for path in films[0].parent.iterdir())
+        assert [screening.path for screening in found] == [
+            str(films[0]), *inside, f"{tmp_path}/films.zip/in/a.jpeg", f"{tmp_path}/nowhere.png",
+        ]  # fmt: skip
+        assert [screening.status for screening in found[:-1]] == ["ok"] * (len(found) - 1)
+        assert found[-1].status == "error"
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_bytes_of_any_kind(self, films: list[Path], kind: type) -> None:
+        screening = Screener.load(gate=False).screen(kind(films[0].read_bytes()))
+        assert (screening.path, screening.status) == ("<bytes>", "ok")
+
+    @pytest.mark.parametrize("batch_size", [0, -1])
+    def test_a_batch_of_nothing(self, films: list[Path], batch_size: int) -> None:
+        with pytest.raises(UsageError, match=f"batch_size {batch_size}, expected at least 1"):
+            list(Screener.load().screen_many(films, batch_size=batch_size))
+
+    @pytest.mark.parametrize("error", [MemoryError, RuntimeError, RecursionError])
+    def test_whatever_a_film_does_the_others_are_screened(
+        self, films: list[Path], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def prepare_or_not(film: Radiograph, size: int) -> np.ndarray:
+            if film.height_px == 7:
+                raise error("SECRET^JOHN")
+            return prepare(film, size)
+
+        monkeypatch.setattr("pneumoscope.screening.screener.prepare", prepare_or_not)
+        stream = io.BytesIO()
+        Image.fromarray(np.zeros((7, 7), np.uint8)).save(stream, "PNG")
+        screener = Screener.load(gate=False)
+        bad, good = screener.screen_many([stream.getvalue(), films[0]])
+        assert bad.error == f"<bytes>: cannot be read here ({error.__name__})"
+        assert good.status == "ok"

@@ -1,12 +1,14 @@
 """``pneumoscope screen``: films in, decisions out."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -14,7 +16,7 @@ from pneumoscope.cli.explain import Precision
 
 if TYPE_CHECKING:
     from pneumoscope.screening.confidence import Confidence
-    from pneumoscope.screening.films import ZippedFilm
+    from pneumoscope.screening.films import Listed
     from pneumoscope.screening.screener import Screener, Screening, View
 
 
@@ -42,6 +44,10 @@ def screen(
         str | None, typer.Option(help="Bundle: its folder, or the name of a shipped one.")
     ] = None,
     recursive: Annotated[bool, typer.Option(help="Look into folders inside folders.")] = True,
+    null: Annotated[
+        bool,
+        typer.Option("--null", "-0", help="Paths of - end in a null byte, as of find -print0."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the answer here instead.")
     ] = None,
@@ -71,18 +77,28 @@ def screen(
 ) -> None:
     """Screen chest X-rays for pneumonia: score, decision at the frozen threshold, warnings.
 
-    Exit status: 0 all were screened, 1 some failed (each has its line), 2 wrong usage.
+    Exit status: 0 no film failed (some may have abstained), 1 some failed (each has its line),
+    2 wrong usage.
     """
     from pneumoscope.errors import BundleError, UsageError
     from pneumoscope.labels import DISCLAIMER
-    from pneumoscope.screening.films import list_films
+    from pneumoscope.screening.films import NO_FILMS, list_films
+    from pneumoscope.screening.output import COLUMNS
     from pneumoscope.screening.screener import Screener
+    from pneumoscope.screening.zips import RefusedFilm
 
-    if resume and (output is None or format_ is Format.TABLE):
+    as_lines = format_ is not Format.TABLE
+    if resume and (output is None or not as_lines):
         raise UsageError("--resume adds to a file: give --output, and --format json or csv")
-    films = list_films(paths, sys.stdin.buffer if sys.stdin else None, recursive=recursive)
-    if not films:
+    if resume and sheet:
+        raise UsageError("--sheet shows the films of one run, without --resume")
+    if calibrated and not as_lines:
+        raise UsageError("--calibrated adds a field to lines: give --format json or csv")
+    end = b"\0" if null else b"\n"
+    films = list_films(paths, sys.stdin.buffer if sys.stdin else None, recursive=recursive, end=end)
+    if all(isinstance(film, RefusedFilm) and film.reason == NO_FILMS for film in films):
         raise UsageError("no films in what was named; name files, or folders that hold some")
+    _check_outputs(films, output, sheet)
     try:
         screener = Screener.load(bundle, gate=gate, precision=precision.value)
     except BundleError as error:
@@ -90,10 +106,16 @@ def screen(
     confidence = None
     if calibrated or prevalence is not None:
         confidence = _confidence(screener, prevalence)
+    columns = [*COLUMNS, *(["p_calibrated"] if calibrated else [])]
     if resume and output is not None:
-        films = _not_done(films, output, format_, screener.model_id)
+        settings = {
+            "model_id": screener.model_id,
+            "threshold": screener.bundle.threshold,
+            "gate": gate,
+            "prevalence": prevalence,
+        }
+        films = _not_done(films, output, format_, columns, settings)
     keep = _Keeper(screener, heatmaps, sheet)
-    extra = confidence if calibrated else None
     num_failed = 0
 
     def screenings() -> Iterator["Screening"]:
@@ -104,21 +126,59 @@ def screen(
             keep(screening, view)
             yield screening
 
+    if threading.current_thread() is threading.main_thread():
+        # Ended by the system, it tidies up as after Ctrl-C.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         with _stream(output, resume) as stream:
             is_new = stream.tell() == 0 if resume else True
-            _write(screenings(), format_, stream, extra, header=is_new)
+            extra = confidence if calibrated else None
+            _write(screenings(), format_, stream, extra, header=columns if is_new else None)
     except BrokenPipeError:
         # The reader has enough (| head). Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+        raise typer.Exit(_BROKEN_PIPE) from None
+    except KeyboardInterrupt:
+        kept = "what is there stays; the same command goes on" if resume else "nothing was kept"
+        hint = f"; {kept}" if output is not None else ""
+        typer.echo(f"error: interrupted{hint}", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     keep.finish(confidence.expectation if confidence else None)
     if confidence is not None and confidence.expectation:
         typer.echo(confidence.expectation, err=True)
-    if format_ is not Format.TABLE or output is not None:
+    if as_lines or output is not None:
         typer.echo(DISCLAIMER, err=True)
     if num_failed:
         raise typer.Exit(1)
+
+
+_INTERRUPTED, _BROKEN_PIPE = 130, 141
+"""Exit statuses as shells have them: 128 and the number of the signal."""
+
+
+def _check_outputs(films: "list[Listed]", output: Path | None, sheet: Path | None) -> None:
+    """Refuses outputs that cannot be written, or would replace a film or one another."""
+    from pneumoscope.errors import UsageError
+    from pneumoscope.files import check_target
+
+    targets = [path for path in (output, sheet) if path is not None]
+    for path in targets:
+        check_target(path)
+    if len(targets) == 2 and targets[0].resolve() == targets[1].resolve():
+        raise UsageError(f"--output and --sheet are both {output}; name two files")
+    existing = {_identity(path): path for path in targets if path.exists()}
+    for film in films if existing else []:
+        replaced = existing.get(_identity(film if isinstance(film, str) else film.source))
+        if replaced is not None:
+            raise UsageError(f"{replaced} is to be screened, so it cannot be written; name another")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116  a null byte in a name is no error here
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Keeper:
@@ -165,21 +225,28 @@ def _confidence(screener: "Screener", prevalence: float | None) -> "Confidence":
 
 
 def _not_done(
-    films: "list[str | ZippedFilm]", output: Path, format_: Format, model_id: str
-) -> "list[str | ZippedFilm]":
-    from pneumoscope.screening.resume import done_paths, is_done
+    films: "list[Listed]",
+    output: Path,
+    format_: Format,
+    columns: list[str],
+    settings: dict[str, Any],
+) -> "list[Listed]":
+    from pneumoscope.screening.resume import is_done, resume
 
     as_csv = format_ is Format.CSV
-    done = done_paths(output, as_csv=as_csv, model_id=model_id)
+    done = resume(output, columns=columns, as_csv=as_csv, settings=settings)
     return [film for film in films if not is_done(str(film), done, as_csv=as_csv)]
 
 
 @contextmanager
 def _stream(output: Path | None, resume: bool) -> Iterator[TextIO]:
     """Yields where the answer goes: standard output, a file that appears whole, or its end."""
+    from pneumoscope.errors import UsageError
     from pneumoscope.files import atomic_path, storage_error
 
     if output is None:
+        if sys.stdout is None:
+            raise UsageError("standard output is closed; name a file with --output")
         yield sys.stdout
         sys.stdout.flush()
     elif not resume:
@@ -196,10 +263,10 @@ def _stream(output: Path | None, resume: bool) -> Iterator[TextIO]:
 
 
 def _with_progress(
-    films: "list[str | ZippedFilm]", format_: Format, output: Path | None
-) -> "Iterable[str | ZippedFilm]":
+    films: "list[Listed]", format_: Format, output: Path | None
+) -> "Iterable[Listed]":
     """Returns ``films`` with a progress bar on standard error where that disturbs nothing."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return films
     from rich.console import Console
     from rich.progress import track
@@ -215,9 +282,15 @@ def _write(
     stream: TextIO,
     confidence: "Confidence | None",
     *,
-    header: bool,
+    header: list[str] | None,
 ) -> None:
-    from pneumoscope.screening.output import csv_header, csv_line, json_line, screening_table
+    from pneumoscope.screening.output import (
+        COLUMNS,
+        csv_header,
+        csv_line,
+        json_line,
+        screening_table,
+    )
 
     if format_ is Format.TABLE:
         from rich.console import Console
@@ -226,7 +299,7 @@ def _write(
         Console(file=stream, width=width).print(screening_table(list(screenings)))
         return
     if format_ is Format.CSV and header:
-        print(csv_header(["p_calibrated"] if confidence else []), file=stream)
+        print(csv_header(header[len(COLUMNS) :]), file=stream)
     as_line = json_line if format_ is Format.JSON else csv_line
     for screening in screenings:
         extra = {}

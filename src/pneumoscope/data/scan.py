@@ -7,6 +7,7 @@ else is found among the films is named in an error, because a film that is silen
 changes every number.
 """
 
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ def looks_like_film(path: Path) -> bool:
     if path.suffix.lower() in EXTENSIONS:
         return True
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would block
+            return False
         with path.open("rb") as stream:
             return sniff_format(stream.read(_HEADER_BYTES)) in FORMATS
     except OSError:

@@ -37,7 +37,7 @@ def json_line(screening: Screening, extra: Extra | None = None) -> str:
 
 def csv_header(extra: Sequence[str] = ()) -> str:
     """Returns the first line of the CSV."""
-    return _csv_line((*COLUMNS, *extra))
+    return csv_record((*COLUMNS, *extra))
 
 
 def csv_line(screening: Screening, extra: Extra | None = None) -> str:
@@ -48,7 +48,7 @@ def csv_line(screening: Screening, extra: Extra | None = None) -> str:
     Source: OWASP, CSV Injection.
     """
     values = {**screening.to_dict(), "warnings": "; ".join(screening.warnings), **(extra or {})}
-    return _csv_line(["" if value is None else value for value in values.values()])
+    return csv_record(["" if value is None else value for value in values.values()])
 
 
 def csv_text(text: str) -> str:
@@ -56,7 +56,8 @@ def csv_text(text: str) -> str:
     return _no_formula(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _csv_line(cells: Sequence[object]) -> str:
+def csv_record(cells: Sequence[object]) -> str:
+    """Returns one record (RFC 4180) without a line end; formulas get an apostrophe in front."""
     line = io.StringIO()
     safe = [_no_formula(cell) if isinstance(cell, str) else cell for cell in cells]
     # With an empty terminator Python would not quote line ends inside a cell.

@@ -6,7 +6,7 @@ small square views wait in between, so memory does not grow with the number of f
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pneumoscope.bundle import Bundle, default_bundle, open_bundle
+from pneumoscope.data.decoding import one_line
 from pneumoscope.data.preprocessing import prepare
 from pneumoscope.data.quality import VIEW_PX
 from pneumoscope.data.radiograph import Radiograph, read_radiograph
-from pneumoscope.errors import RadiographError
+from pneumoscope.errors import RadiographError, UsageError
 from pneumoscope.labels import Label
 from pneumoscope.models.graphs import Precision
 from pneumoscope.models.scorer import Scorer, load_scorer
-from pneumoscope.screening.films import FilmSource, ZippedFilm
+from pneumoscope.screening.films import FilmSource, films_of
 from pneumoscope.screening.gate import Gate
+from pneumoscope.screening.zips import RefusedFilm, ZippedFilm
 
 MAX_ASPECT_RATIO = 2.0
 """Longer over shorter side above which a film is warned about.
@@ -152,22 +154,30 @@ class Screener:
         return self._decide_all([self._read(path_or_bytes)])[0][0]
 
     def screen_many(
-        self, paths: Iterable[FilmSource], *, batch_size: int = 4
+        self, paths: Iterable[FilmSource], *, batch_size: int = 8
     ) -> Iterator[Screening]:
         """Yields the screening of every file, in order; unreadable ones do not stop the others.
 
         Args:
-            paths: taken at most two batches ahead, so it may be endless.
-            batch_size: films of one forward pass; it changes speed, not decisions. What four
-                Vision Transformers compute at once still fits a processor's cache.
+            paths: taken at most two batches ahead, so it may be endless. A folder or a zip
+                archive stands for the films in it, as on the command line.
+            batch_size: films of one forward pass; it changes speed, not decisions. More than
+                eight of a Vision Transformer leave a processor's cache.
         """
-        for screening, _ in self.screen_views(paths, batch_size=batch_size):
+        films = (film for path in paths for film in _expanded(path))
+        for screening, _ in self.screen_views(films, batch_size=batch_size):
             yield screening
 
     def screen_views(
-        self, paths: Iterable[FilmSource], *, batch_size: int = 4
+        self, paths: Iterable[FilmSource], *, batch_size: int = 8
     ) -> Iterator[tuple[Screening, View | None]]:
-        """Yields as :meth:`screen_many`, with what the network saw, (S, S), of scored films."""
+        """Yields as :meth:`screen_many`, with what the network saw, (S, S), of scored films.
+
+        Raises:
+            UsageError: ``batch_size`` is less than 1.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size}, expected at least 1")
         remaining = iter(paths)
         pool = ThreadPoolExecutor(min(_MAX_READERS, os.cpu_count() or 1))
         waiting: deque[Future[_Read | Screening]] = deque()
@@ -187,11 +197,17 @@ class Screener:
             pool.shutdown(cancel_futures=True)
 
     def _read(self, source: FilmSource) -> _Read | Screening:
-        path = "<bytes>" if isinstance(source, bytes) else str(source)
+        path = "<bytes>" if isinstance(source, bytes | bytearray | memoryview) else str(source)
         try:
-            film = read_film(source)
+            return self._prepared(path, source)
         except RadiographError as error:
             return self._answer(path, "error", error=str(error))
+        except Exception as error:  # whatever a file does to a decoder, the others are screened
+            message = f"{one_line(path)}: cannot be read here ({type(error).__name__})"
+            return self._answer(path, "error", error=message)
+
+    def _prepared(self, path: str, source: FilmSource) -> _Read | Screening:
+        film = read_film(source)
         warnings = self._warnings(film)
         pixels = prepare(film, self.img_size)
         if self.gate is not None:
@@ -267,13 +283,19 @@ class Screener:
         return tuple(found)
 
 
+def _expanded(source: FilmSource) -> Sequence[FilmSource]:
+    return films_of(str(source)) if isinstance(source, str | Path) else [source]
+
+
 def read_film(source: FilmSource) -> Radiograph:
     """Returns the film in a file, in bytes, or in an archive.
 
     Raises:
         RadiographError: as :func:`~pneumoscope.data.radiograph.read_radiograph`.
     """
-    if not isinstance(source, ZippedFilm):
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, ZippedFilm | RefusedFilm):
         return read_radiograph(source)
     content = source.read()
     try:
