@@ -21,7 +21,7 @@
 #
 # **Research use only. Not a medical device; not for diagnosis or treatment.**
 #
-# As it stands it takes about two minutes on two CPU cores, offline and without any film of a patient: it draws
+# As it stands it takes a few minutes on two CPU cores, offline and without any film of a patient: it draws
 # PHANTOMS, whose numbers say nothing about patients, and in so few steps the networks learn next to nothing. `FULL`,
 # the one variable in the first cell, makes it the study on the real films in `Data/chest_xray`
 # (`pneumoscope data fetch`), with the published recipes and Google's `weights/ViT-Ti_16.npz`
