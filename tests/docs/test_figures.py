@@ -243,3 +243,16 @@ def test_what_the_gate_refuses():
         assert np.prod(shown) == total, (row, number)
         checked |= set(sets)
     assert set(shares) - checked == {"test films", "extremity X-ray"} & set(shares)
+
+
+def test_the_natural_frequencies():
+    rows = table("docs/evaluation.md", "| model, on test films | of 100 films with pneumonia")
+    assert len(rows) == 3
+    for model, *cells in rows:
+        found = metrics(MODELS[model])["test"]["at_threshold"]
+        right = 5 * found["recall"]
+        false = 95 * (1 - found["specificity"])
+        assert agrees(cells[0], 100 * found["recall"]), model
+        assert agrees(cells[1], 100 * (1 - found["specificity"])), model
+        assert agrees(cells[2], right + false), model
+        assert agrees(cells[3], right, 100 * right / (right + false)), model
