@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pages import ROOT
 from sklearn.metrics import roc_auc_score
 
 from pneumoscope.bundle import open_bundle, shipped_bundles
+from pneumoscope.data.phantom import write_phantoms
 from pneumoscope.evaluation.operating_point import summarize_at_threshold
+from pneumoscope.screening.screener import Screener
 
 RECORDS = ROOT / "benchmarks" / "results"
 MODELS = {
@@ -256,3 +259,15 @@ def test_the_natural_frequencies():
         assert agrees(cells[1], 100 * (1 - found["specificity"])), model
         assert agrees(cells[2], right + false), model
         assert agrees(cells[3], right, 100 * right / (right + false)), model
+
+
+@pytest.mark.slow
+def test_what_the_shipped_cnn_says_of_phantoms(tmp_path):
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"calls all (\d+) phantoms .* abstains from (\d+)", text)
+    films = sorted((write_phantoms(tmp_path / "phantoms") / "test").rglob("*.jpeg"))
+    answers = list(Screener.load().screen_many(films))
+    abstained = [a for a in answers if a.status == "abstained"]
+    called = [a for a in answers if a.decision == "PNEUMONIA"]
+    assert [str(len(called)), str(len(abstained))] == list(shown)
+    assert len(called) + len(abstained) == len(answers)
