@@ -248,6 +248,15 @@ def test_what_the_gate_refuses():
     assert set(shares) - checked == {"test films", "extremity X-ray"} & set(shares)
 
 
+def test_how_sure_the_figures_are():
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"about (\d) to (\d) percentage points .* about (\d) to (\d)\.", text)
+    for key, limits in (("recall", shown[:2]), ("specificity", shown[2:])):
+        intervals = [metrics(b)["test"]["intervals"]["at_threshold"][key] for b in MODELS.values()]
+        widths = [round(50 * (high - low)) for low, high in intervals]
+        assert (min(widths), max(widths)) == tuple(map(int, limits)), key
+
+
 def test_the_natural_frequencies():
     rows = table("docs/evaluation.md", "| model, on test films | of 100 films with pneumonia")
     assert len(rows) == 3

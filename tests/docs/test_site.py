@@ -35,6 +35,14 @@ def test_every_page_is_there_and_in_the_menu(site):
             assert f'href="{html.as_posix()}"' in menu, html
 
 
+def test_readme_quickstart_and_menu_have_one_order():
+    menu = re.findall(r": (\S+\.md)$", (ROOT / "properdocs.yml").read_text("utf-8"), re.M)
+    readme = (ROOT / "README.md").read_text("utf-8").split("## Read on")[1].split("\n## ")[0]
+    assert re.findall(r"\(docs/(\S+?\.md)\)", readme) == menu
+    quickstart = (ROOT / "docs" / "index.md").read_text("utf-8").split("## Where to read on")[1]
+    assert ["index.md", *re.findall(r"\((\S+?\.md)\)", quickstart)] == menu
+
+
 def test_it_loads_nothing_from_elsewhere(site):
     for path in site.rglob("*.html"):
         tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", path.read_text(encoding="utf-8"))
