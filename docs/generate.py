@@ -22,6 +22,11 @@ from pneumoscope.data.label_map import LabelMap, LabelTable
 from pneumoscope.labels import DISCLAIMER
 
 FOLDER = Path(__file__).parent / "reference"
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "of 1 to 64 letters, digits, `_`, `.` and `-`, the first "
+    "a letter or a digit"
+}
+"""What the patterns of keys say, in words."""
 NOTE = "<!-- Written by docs/generate.py from the code; change that, and run it again. -->"
 
 
@@ -117,8 +122,10 @@ def config_page() -> str:
         "# Recipes: every key\n",
         NOTE,
         "\nA recipe is a TOML file; `--set section.key=value` changes one value. An unknown key, a "
-        "wrong type and a value out of range are refused by name. How they are used: "
-        "[training](../training.md).\n",
+        "wrong type and a value out of range are refused by name. How they are used, and which "
+        "keys do not go together: [training](../training.md#levers).\n",
+        "A default of `-` means that the key is left out: the network's own value holds, and "
+        "`max_steps` has no limit. `model.name` is one of the names of [models](../models.md).\n",
         "## At the top\n",
         *keys_table(Recipe),
     ]
@@ -180,7 +187,7 @@ def kind(schema: dict[str, Any]) -> str:
         ("exclusiveMaximum", "<"),
     )
     limits = [f"{sign} {schema[limit]:,}" for limit, sign in signs if limit in schema]
-    limits += [f"like `{schema['pattern']}`"] if "pattern" in schema else []
+    limits += [PATTERNS[schema["pattern"]]] if "pattern" in schema else []
     return " ".join([names[schema["type"]], ", ".join(limits)]).strip()
 
 

@@ -1,9 +1,11 @@
 """What the site does otherwise than the folder.
 
-All decisions are in its menu, and links to files beside ``docs/`` become text: the pages name
-sources, recipes and records of the repository, which are not part of the site.
+All decisions are in its menu. The pages name sources, recipes and records of the repository, which
+are not part of the site: links to them lead to the repository where the configuration has its
+address (``repo_url``), and become text where it has none.
 """
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,16 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Returns the page with the text of links that leave ``docs/``, without the links."""
-    depth = page.file.src_uri.count("/")
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
+    """Returns the page with links that leave ``docs/`` led to the repository, or made text."""
+    folder, depth = posixpath.dirname(page.file.src_uri), page.file.src_uri.count("/")
 
-    def text_of(link: re.Match[str]) -> str:
-        leaves = link["target"].count("../") > depth
-        return link["text"] if leaves else link[0]
+    def replaced(link: re.Match[str]) -> str:
+        if link["target"].count("../") <= depth:
+            return link[0]
+        if not config["repo_url"]:
+            return link["text"]
+        path = posixpath.normpath(posixpath.join("docs", folder, link["target"]))
+        return f"[{link['text']}]({config['repo_url'].rstrip('/')}/blob/main/{path})"
 
-    return _OUTSIDE.sub(text_of, markdown)
+    return _OUTSIDE.sub(replaced, markdown)

@@ -21,7 +21,7 @@
 #
 # **Research use only. Not a medical device; not for diagnosis or treatment.**
 #
-# As it stands it takes about two minutes on two CPU cores, offline and without any film of a patient: it draws
+# As it stands it takes a few minutes on two CPU cores, offline and without any film of a patient: it draws
 # PHANTOMS, whose numbers say nothing about patients, and in so few steps the networks learn next to nothing. `FULL`,
 # the one variable in the first cell, makes it the study on the real films in `Data/chest_xray`
 # (`pneumoscope data fetch`), with the published recipes and Google's `weights/ViT-Ti_16.npz`
@@ -166,8 +166,19 @@ for row in range(side):
 show_images([film, with_gaps], ["the film", f"{side} x {side} patches: {side**2} tokens"], 2)
 
 # %% [markdown]
-# Then a class token is put in front and a learnt position embedding is added to each token; without it the network
-# would see a bag of patches. Attention lets every token look at every other:
+# Then a learnt position embedding is added to each patch, without which the network would see a bag of patches, and a
+# class token with a position of its own is put in front. (`_drop_patches` leaves some patches of each film out in
+# training, where the recipe says so.)
+#
+# ```python
+#         x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
+#         rate = self.patch_drop_rate if patch_drop_rate is None else patch_drop_rate
+#         x, kept = self._drop_patches(x, rate)
+#         cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)
+#         return F.dropout(torch.cat([cls, x], dim=1), self.drop_rate, self.training), kept
+# ```
+#
+# Attention lets every token look at every other:
 #
 # ```python
 #     def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
@@ -178,6 +189,15 @@ show_images([film, with_gaps], ["the film", f"{side} x {side} patches: {side**2}
 #         )  # (B, A, N, E)
 #         x = self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
 #         return F.dropout(x, self.drop_rate, self.training)
+# ```
+#
+# The MLP then works on each token alone:
+#
+# ```python
+#     def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
+#         """Returns the transformed tokens (B, N, D)."""
+#         x = F.dropout(self.act(self.fc1(x)), self.drop_rate, self.training)
+#         return F.dropout(self.fc2(x), self.drop_rate, self.training)
 # ```
 #
 # A block is attention and an MLP, each normalised first and each on a residual:
@@ -222,7 +242,8 @@ display(
 # ```
 #
 # The picture shows 32 films (across) going through the attention branches of the blocks (down); dark is dropped. The
-# rate is ten times the usual one, to be seen.
+# rate is ten times that of the published recipe, to be seen. The short run trains so few steps that its recipe has no
+# DropPath: there the network of section 4 does without what is shown here. With `FULL` it has it.
 
 # %%
 shown = ps.build_model("vit_scratch", img_size=img_size, drop_path_rate=0.5).train()
@@ -289,7 +310,7 @@ show(draw_training_curves([ModelResult.from_bundle(guide), scratch_result]))
 
 # %% [markdown]
 # **The threshold, recall first**: of the thresholds at which at least 95 % of the sick validation films are found,
-# the one with the fewest false alarms among its calls. This is all of it, and it is what the bundle carries:
+# the one whose calls contain the smallest share of false alarms. This is all of it, and it is what the bundle carries:
 
 # %%
 val = scratch_result.films("val")
@@ -312,6 +333,25 @@ show(draw_confusion([scratch_result]))
 # **Where does it look?** Attention rollout follows the attention through all blocks and knows of no class; the class
 # map weighs the attention by the gradient of the answer, so it shows what speaks for PNEUMONIA. They explain the
 # network, not the patient.
+#
+# The fused kernel keeps no weights, so those of each block are computed once more:
+#
+# ```python
+#     def attention_map(self, x: Tensor) -> Tensor:  # (B, N, D)
+#         """Returns the softmax weights (B, A, N, N) that :meth:`forward` applies to the values."""
+#         q, k, _ = self._heads(x)
+#         scale: float = q.shape[-1] ** -0.5
+#         return (q @ k.transpose(-2, -1) * scale).softmax(dim=-1)  # (B, A, N, N)
+# ```
+#
+# Rollout takes the mean of the heads, mixes it half and half with the residual path, and multiplies through all blocks;
+# the map is the class token's row:
+#
+# ```python
+#     for weight in weights:  # (B, A, N, N)
+#         flow = (0.5 * weight.mean(dim=1) + 0.5 * identity) @ flow
+#     return _grid_of(flow)
+# ```
 
 
 # %%

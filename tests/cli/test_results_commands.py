@@ -40,6 +40,14 @@ def test_scores_alone_are_evaluated_without_torch(program, scores, tmp_path, wit
     assert found["theirs"]["min_recall"] == 0.9
 
 
+@pytest.mark.parametrize("target", ["0", "1.01", "nan"])
+def test_a_target_recall_is_above_0_and_at_most_1(program, tmp_path, target):
+    answer = program("compare", "cnn", "--min-recall", target, "--out", tmp_path / "out")
+    assert answer.returncode == 2
+    assert "is not above 0 and at most 1" in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_bundles_and_scores_stand_in_one_comparison(program, scores, tmp_path):
     out = tmp_path / "out"
     answer = program("compare", "cnn", "scratch", scores, "--out", out)

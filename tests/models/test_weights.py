@@ -55,6 +55,14 @@ def test_a_name_that_no_file_can_have(name: str, reason: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_is_none() -> None:
+    Path("mine").mkdir()
+    with pytest.raises(WeightsError, match=r"^mine is a folder; give a \.npz file"):
+        find_weights("mine")
+    path = put("weights/mine.npz")
+    assert find_weights("mine") == path
+
+
 def test_what_to_do_when_there_is_none() -> None:
     with pytest.raises(WeightsError) as caught:
         find_weights("ViT-Ti_16")

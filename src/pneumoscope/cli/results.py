@@ -9,11 +9,18 @@ import typer
 if TYPE_CHECKING:
     from pneumoscope.evaluation.comparison import Comparison
 
+
+def _above_zero(value: float) -> float:
+    """Returns ``value``; a recall of 0 is reached by calling no film."""
+    if not 0.0 < value <= 1.0:
+        raise typer.BadParameter(f"{value} is not above 0 and at most 1")
+    return value
+
+
 MinRecall = Annotated[
     float,
     typer.Option(
-        min=0.0,
-        max=1.0,
+        callback=_above_zero,
         help="Validation recall at which the threshold of a predictions.csv is chosen; bundles "
         "carry theirs.",
     ),

@@ -101,9 +101,16 @@ def ensemble(
 
 def study(
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: in studies/.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Default: studies/quick, full or custom; on phantoms with -phantoms.",
+        ),
+    ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="The published recipes; hours instead of minutes.")
+        bool,
+        typer.Option("--full", help="The published recipes; over an hour instead of minutes."),
     ] = False,
     recipe: Annotated[
         list[str] | None, typer.Option(metavar="CONFIG", help="Train these instead; repeatable.")

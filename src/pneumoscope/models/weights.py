@@ -15,7 +15,8 @@ def find_weights(name: str) -> Path:
         name: a path, or a name such as ``ViT-B_16``, with or without ``.npz``.
 
     Raises:
-        WeightsError: there is none; the message says where it was looked for and how to get it.
+        WeightsError: there is none, or it is a folder; the message says where it was looked for and
+            how to get it.
     """
     try:
         path = Path(name).expanduser()
@@ -30,6 +31,8 @@ def find_weights(name: str) -> Path:
     for place in places:
         if place.is_file():
             return place
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; give a .npz file, or a name as ViT-Ti_16")
     raise WeightsError(
         f"no weights file {' or '.join(map(str, places))}; get it with "
         f"`pneumoscope weights fetch {file_name.removesuffix('.npz')}`, put it there by hand, or "

@@ -110,8 +110,8 @@ def fit_gate(train: NDArray[np.uint8], val: NDArray[np.uint8]) -> Gate:
 def exposure_limits(train: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the least and the most of each of ``MEASURED`` that is judged, (3,) each.
 
-    They lie half as far again beyond the extremes of the training films as those are from the
-    middle, so that other machines fit in between.
+    They lie beyond the extremes of the training films, by half of the distance from the middle
+    to the extreme, so that other machines fit in between.
     """
     found = quality_range(measure_view(view, height_px=VIEW_PX, width_px=VIEW_PX) for view in train)
     low, middle, high = (

@@ -1,0 +1,282 @@
+"""The figures that the pages state are those of the records: shifts, scores, trials, rules."""
+
+import csv
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pages import ROOT
+from sklearn.metrics import roc_auc_score
+
+from pneumoscope.bundle import open_bundle, shipped_bundles
+from pneumoscope.data.phantom import write_phantoms
+from pneumoscope.evaluation.operating_point import summarize_at_threshold
+from pneumoscope.screening.screener import Screener
+
+RECORDS = ROOT / "benchmarks" / "results"
+MODELS = {
+    "CNN": "cnn",
+    "ViT from scratch": "scratch",
+    "ViT-Ti/16": "pretrained_ti16",
+    "ViT-Ti/16, pretrained": "pretrained_ti16",
+}
+
+
+def table(page: str, header: str) -> list[list[str]]:
+    """The rows of the table whose first line starts so, without emphasis."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("**", "")
+    assert text.count(f"\n{header}") == 1, f"{page}: {header}"
+    lines = text[text.index(f"\n{header}") + 1 :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[2:]]
+
+
+def agrees(cell: str, *values: float | None) -> bool:
+    """Whether the numbers in a cell are these, as far as they are written out."""
+    shown = re.findall(r"(?<![\w.])-?[\d,]*\.?\d+", cell)
+    assert len(shown) == len(values), (cell, values)
+    for text, value in zip(shown, values, strict=True):
+        digits = len(text.partition(".")[2])
+        if value is None or abs(float(text.replace(",", "")) - value) > 0.51 * 10**-digits:
+            return False
+    return True
+
+
+def lines_of(name: str) -> list[dict[str, Any]]:
+    text = (RECORDS / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def record(name: str) -> dict[str, Any]:
+    return json.loads((RECORDS / name).read_text(encoding="utf-8"))
+
+
+def metrics(bundle: str) -> dict[str, Any]:
+    path = shipped_bundles()[bundle] / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@cache
+def shifts(bundle: str) -> dict[str, tuple[float, float]]:
+    """AUROC and specificity at the frozen threshold under each recorded change."""
+    folder = RECORDS / "evaluation" / bundle
+    model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert model["model_id"] == open_bundle(bundle).model_id, "evidence of another bundle"
+    with (folder / "shifts.csv").open(encoding="utf-8", newline="") as stream:
+        films = list(csv.DictReader(stream))
+    is_sick = np.array([Path(film["path"]).parent.name == "PNEUMONIA" for film in films])
+    limit = np.log(model["threshold"] / (1 - model["threshold"]))
+    found = {}
+    for change in (name for name in films[0] if name != "path"):
+        scores = np.array([float(film[change]) for film in films])
+        found[change] = (roc_auc_score(is_sick, scores), float((scores[~is_sick] < limit).mean()))
+    return found
+
+
+def test_what_changed_films_cost():
+    rows = table("docs/report.md", "| AUROC, specificity at the frozen threshold |")
+    assert len(rows) == 8
+    for change, *cells in rows:
+        name = "clean" if change == "as they are" else change
+        for bundle, cell in zip(("cnn", "scratch", "pretrained_ti16"), cells, strict=True):
+            assert agrees(cell, *shifts(bundle)[name]), (change, bundle)
+
+
+def test_the_readme_takes_its_limits_from_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Limits")[1]
+    (paragraph,) = (part for part in text.split("\n\n") if part.startswith("Changed films"))
+    shown = re.findall(r"(?<!\d)\.\d{3}\b", paragraph)
+    assert len(shown) >= 10
+    changes = ("clean", "noise: 10 levels", "framed: 80 %", "cropped: 80 %", "more contrast: 2.0")
+    recorded = [v for b in set(MODELS.values()) for name in changes for v in shifts(b)[name]]
+    for figure in shown:
+        assert any(agrees(figure, value) for value in recorded), figure
+
+
+def test_side_letters():
+    rows = table("docs/report.md", "| bundle | flipped by the worst single letter |")
+    for bundle, worst, _, hidden, _ in rows:
+        name = bundle.strip("`")
+        folder = RECORDS / "evaluation" / name
+        threshold = json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"]
+        with (folder / "shifts.csv").open(encoding="utf-8", newline="") as stream:
+            films = list(csv.DictReader(stream))
+        limit = np.log(threshold / (1 - threshold))
+        changes = [name for name in films[0] if name != "path"]
+        called = {k: np.array([float(film[k]) >= limit for film in films]) for k in changes}
+        flips = {k: int((v != called["clean"]).sum()) for k, v in called.items()}
+        letters = [flips[k] for k in flips if k.startswith("marker added")]
+        assert worst.startswith(f"{max(letters)} of 624 ({100 * max(letters) / 624:.1f} %)"), name
+        assert hidden == str(flips["markers hidden: upper corners"]), name
+
+
+def test_what_the_leak_is_worth():
+    rows = table("docs/report.md", "| CNN, seed 0 | AUROC, validation |")
+    folder = RECORDS / "stratified-split"
+    threshold = json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"]
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        films = list(csv.DictReader(stream))
+    leaky = {}
+    for part in ("val", "test"):
+        mine = [film for film in films if film["split"] == part]
+        y = [int(film["y_true"]) for film in mine]
+        leaky[part] = summarize_at_threshold(y, [float(f["p_pneumonia"]) for f in mine], threshold)
+    clean = {part: metrics("cnn")[part]["at_threshold"] for part in ("val", "test")}
+    for (_, *cells), found in zip(rows, (clean, leaky), strict=True):
+        expected = [
+            found[part][key] for key in ("auroc", "specificity") for part in ("val", "test")
+        ]
+        for cell, value in zip(cells, expected, strict=True):
+            assert agrees(cell, value), (cells, expected)
+
+
+def test_the_trials_of_the_cnn():
+    rows = table("docs/accuracy.md", "| trial | changed against the one above |")
+    assert len(rows) == 7
+    for trial, _, px, epochs, minutes, val, _, _, test in rows:
+        found = record(f"cnn-trials/trial-{trial}.json")
+        assert agrees(px, found["recipe"]["model"]["img_size"])
+        assert agrees(epochs, found["recipe"]["training"]["epochs"])
+        assert agrees(minutes, found["train_time_s"] / 60), trial
+        assert agrees(val, found["metrics"]["val"]["at_threshold"]["auroc"]), trial
+        assert agrees(test, found["metrics"]["test"]["at_threshold"]["auroc"]), trial
+
+
+def test_the_trials_of_the_vit_ti16():
+    rows = table("docs/accuracy.md", "| trial | changed against the chosen one |")
+    records = {
+        "linear probe": "linear-probe",
+        "chosen": "six-epochs-seed-0",
+        "longer": "twelve-epochs",
+        "guided": "distilled-from-the-cnn",
+    }
+    checked = 0
+    for trial, _, minutes, val, clean, mean, worst, *test in rows:
+        if trial not in records:
+            continue  # stopped, or no run of its own
+        found = record(f"ti16-trials/{records[trial]}.json")
+        shifted = found["validation_under_shift_quick"]
+        assert agrees(minutes, found["train_time_s"] / 60), trial
+        assert agrees(val, found["metrics"]["val"]["at_threshold"]["auroc"]), trial
+        assert agrees(clean, shifted["clean"]), trial
+        assert agrees(mean, shifted["mean"]), trial
+        assert agrees(worst, shifted["worst"]), trial
+        figures = found["metrics"]["test"]["at_threshold"]
+        for cell, key in zip(test, ("auroc", "recall", "specificity"), strict=True):
+            assert agrees(cell, figures[key]), (trial, key)
+        checked += 1
+    assert checked == len(records)
+
+
+def test_the_seeds_of_the_vit_ti16():
+    keys = ("auroc", "recall", "specificity", "acc")
+    seeds = [
+        record(f"ti16-trials/six-epochs-seed-{seed}.json")["metrics"]["test"]["at_threshold"]
+        for seed in range(3)
+    ]
+    probe = record("ti16-trials/linear-probe.json")["metrics"]["test"]["at_threshold"]
+    each, together, alone = table("docs/accuracy.md", "| | AUROC | recall | specificity | acc")
+    for column, key in enumerate(keys, start=1):
+        values = [seed[key] for seed in seeds]
+        assert agrees(each[column], *values), key
+        assert agrees(together[column], np.mean(values), np.std(values, ddof=1)), key
+        assert agrees(alone[column], probe[key]), key
+
+
+def test_the_rules_for_the_threshold():
+    rows = table("docs/accuracy.md", "| model | rule | halves with recall < .95 |")
+    found = {(line["model"], line["rule"]): line for line in lines_of("threshold-transfer.jsonl")}
+    assert len(rows) == 12
+    for model, rule, missed, *cells in rows:
+        line = found[MODELS[model], rule]
+        assert agrees(missed, 100 * line["missed_target"]), (model, rule)
+        expected = [*line["clean"], *line["shifted_mean"], line["lowest_recall"]]
+        for cell, value in zip(cells, expected, strict=True):
+            assert agrees(cell, value), (model, rule, cell, value)
+
+
+def test_the_ensembles_on_validation():
+    rows = table("docs/accuracy.md", "| set | clean AUROC | shift mean |")
+    found = {line["bundle"]: line for line in lines_of("validation-under-shift.jsonl")}
+    assert len(rows) == len(found) == 7
+    keys = ("clean", "mean", "worst", "recall_mean", "specificity_mean", "specificity_worst")
+    for members, *cells in rows:
+        line = found[" + ".join(MODELS[name] for name in members.split(" + "))]
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, line[key]), (members, key)
+
+
+def test_the_ensemble_on_test():
+    val, test = table("docs/accuracy.md", "| CNN + ViT-Ti/16 | AUROC |")
+    found = record("ensemble-cnn-ti16.json")["metrics"]
+    intervals = found["test"]["intervals"]
+    for column, key in enumerate(("auroc", "recall", "specificity"), start=1):
+        assert agrees(val[column], found["val"]["at_threshold"][key])
+        interval = intervals["auroc"] if key == "auroc" else intervals["at_threshold"][key]
+        assert agrees(test[column], found["test"]["at_threshold"][key], *interval), key
+
+
+def test_what_the_gate_refuses():
+    found = {line["set"]: line for line in lines_of("gate.jsonl") if "set" in line}
+    films = found["test films"]
+    shares = {name: 100 * line["caught"] for name, line in found.items() if "caught" in line}
+    shares["test films as they are"] = 100 * films["refused"] / films["num"]
+    numbers = {name: line["num"] for name, line in found.items()}
+    numbers["test films as they are"] = films["num"]
+    pages_name = {
+        "all of them": "all wrong images",
+        "CT, MR, ultrasound, nuclear images as pictures": "other modalities",
+    }
+    checked = set()
+    for row, number, refused in table("docs/screening.md", "| set (none of it used"):
+        sets = [pages_name.get(name, name) for name in re.split("; ", row)]
+        if not set(sets) <= set(shares):
+            assert row == "X-ray of an extremity", row
+            continue
+        expected = [shares[name] for name in sets]
+        if "each" in refused or refused.count("%") < len(sets):
+            assert len(set(expected)) == 1, row
+            expected = expected[:1]
+        assert agrees(refused, *expected), (row, expected)
+        total = sum(numbers[name] for name in sets)
+        shown = [int(part) for part in re.findall(r"\d+", number.replace(",", ""))]
+        assert np.prod(shown) == total, (row, number)
+        checked |= set(sets)
+    assert set(shares) - checked == {"test films", "extremity X-ray"} & set(shares)
+
+
+def test_how_sure_the_figures_are():
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"about (\d) to (\d) percentage points .* about (\d) to (\d)\.", text)
+    for key, limits in (("recall", shown[:2]), ("specificity", shown[2:])):
+        intervals = [metrics(b)["test"]["intervals"]["at_threshold"][key] for b in MODELS.values()]
+        widths = [round(50 * (high - low)) for low, high in intervals]
+        assert (min(widths), max(widths)) == tuple(map(int, limits)), key
+
+
+def test_the_natural_frequencies():
+    rows = table("docs/evaluation.md", "| model, on test films | of 100 films with pneumonia")
+    assert len(rows) == 3
+    for model, *cells in rows:
+        found = metrics(MODELS[model])["test"]["at_threshold"]
+        right = 5 * found["recall"]
+        false = 95 * (1 - found["specificity"])
+        assert agrees(cells[0], 100 * found["recall"]), model
+        assert agrees(cells[1], 100 * (1 - found["specificity"])), model
+        assert agrees(cells[2], right + false), model
+        assert agrees(cells[3], right, 100 * right / (right + false)), model
+
+
+@pytest.mark.slow
+def test_what_the_shipped_cnn_says_of_phantoms(tmp_path):
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"calls all (\d+) phantoms .* abstains from (\d+)", text)
+    films = sorted((write_phantoms(tmp_path / "phantoms") / "test").rglob("*.jpeg"))
+    answers = list(Screener.load().screen_many(films))
+    abstained = [a for a in answers if a.status == "abstained"]
+    called = [a for a in answers if a.decision == "PNEUMONIA"]
+    assert [str(len(called)), str(len(abstained))] == list(shown)
+    assert len(called) + len(abstained) == len(answers)
