@@ -1,9 +1,11 @@
 """The ``screen`` command: forms of the answer, exit statuses, hostile file names."""
 
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
 import re
 import shlex
 import signal
@@ -461,6 +463,31 @@ class TestProcess:
         assert said.returncode == status, said.stderr
         assert b"Traceback" not in said.stderr
         assert (b"standard output is closed" in said.stderr) == (status == 2)
+
+    def test_no_torch_whatever_is_asked_for(self, films: Path) -> None:
+        program = (
+            "import sys; from pneumoscope.cli import main; status = main(); "
+            "print(status, 'torch' in sys.modules, file=sys.stderr)"
+        )
+        options = ["--format", "json", "--calibrated", "--prevalence", "0.1", "--no-gate"]
+        command = [sys.executable, "-c", program, "screen", *options, "--sheet", "s.html"]
+        for bundle in (["--bundle", "scratch", "--precision", "int8"], []):
+            said = subprocess.run([*command, *bundle, "a.png"], capture_output=True, check=True)
+            assert said.stderr.endswith(b"0 False\n")
+
+    def test_a_progress_bar_where_somebody_looks(self, bundle: Path, films: Path) -> None:
+        looked_at, written = pty.openpty()
+        command = self.command(bundle, "--format", "json", "--output", "out", "a.png", "b.png")
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
+        subprocess.run(command, stderr=written, env=environment, check=True)
+        os.close(written)
+        shown = b""
+        with contextlib.suppress(OSError):  # which is how a terminal's end is told
+            while piece := os.read(looked_at, 4096):
+                shown += piece
+        os.close(looked_at)
+        assert b"screening" in shown
+        assert b"100%" in shown
 
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_interrupted(self, bundle: Path, films: Path, number: int, status: int) -> None:
