@@ -171,6 +171,25 @@ def test_the_trials_of_the_vit_ti16():
     assert checked == len(records)
 
 
+def test_grain_and_soups():
+    found = {line["weights"]: line for line in lines_of("ti16-grain.jsonl")}
+    rows = table("docs/accuracy.md", "| weights | clean |")
+    assert {row[0].strip("*") for row in rows} == set(found)
+    for name, *cells in rows:
+        line = found[name.strip("*")]
+        keys = ("clean", "mean", "grainy", "recall_mean", "specificity_mean")
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, line[key]), (name, key)
+    names = ("noise-seed-0", "noise-seed-1", "soup")
+    rows = table("docs/accuracy.md", "| weights | min |")
+    for (_, minutes, val, *test), name in zip(rows, names, strict=True):
+        run = record(f"ti16-trials/{name}.json")
+        assert agrees(minutes, run["train_time_s"] / 60), name
+        assert agrees(val, run["metrics"]["val"]["at_threshold"]["auroc"]), name
+        for cell, key in zip(test, ("auroc", "recall", "specificity"), strict=True):
+            assert agrees(cell, run["metrics"]["test"]["at_threshold"][key]), (name, key)
+
+
 def test_the_seeds_of_the_vit_ti16():
     keys = ("auroc", "recall", "specificity", "acc")
     seeds = [
