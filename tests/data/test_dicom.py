@@ -34,10 +34,11 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from pneumoscope.data import dicom
+from pneumoscope.data import dicom, dicom_header
 from pneumoscope.data.dicom import codestream_size
 from pneumoscope.data.radiograph import COLOUR_WARNING, Radiograph, read_radiograph
 from pneumoscope.errors import RadiographError
+from pneumoscope.screening.screener import Screener
 
 RAMP = np.linspace(0, 4095, 60).round().astype(np.uint16).reshape(6, 10)
 FULL_SCALE = (0, 65535)
@@ -405,30 +406,103 @@ class TestRefusals:
         with pytest.raises(RadiographError, match=r"10 x 10 pixels, but .* 3000 x 40"):
             read_radiograph(written(dataset))
 
-    def test_a_deflated_bomb_is_not_unpacked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(dicom, "MAX_FILE_BYTES", 1_000_000)
+    @pytest.mark.parametrize("header", ["whole", "no group length", "no preamble", "implicit"])
+    def test_a_deflated_bomb_is_not_unpacked(
+        self, monkeypatch: pytest.MonkeyPatch, header: str
+    ) -> None:
+        """However its header is written, pydicom never inflates it without a limit."""
+        monkeypatch.setattr(dicom_header, "MAX_FILE_BYTES", 1_000_000)
         zeros = np.zeros((2000, 1000), np.uint8)
         content = written(radiograph(zeros, DeflatedExplicitVRLittleEndian))
         assert len(content) < 10_000
+        if header == "no group length":
+            content = content[:132] + content[144:]
+        elif header == "no preamble":
+            content = content[132:]
+        elif header == "implicit":
+            at = content.index(b"\x02\x00\x10\x00UI")
+            size = content[at + 6 : at + 8]
+            content = content[:132] + content[at : at + 4] + size + b"\0\0" + content[at + 8 :]
 
-        def unpack(*args: object) -> bytes:
-            raise AssertionError("unpacked")
-
-        monkeypatch.setattr(zlib, "decompress", unpack)
-        with pytest.raises(RadiographError, match="unpacks to more than the 1,000,000 bytes"):
+        unpacked = []
+        monkeypatch.setattr(zlib, "decompress", lambda *args, **options: unpacked.append(args))
+        expected = {
+            "implicit": "is a DICOM object without an image",  # nobody takes it for deflated
+        }.get(header, "unpacks to more than the 1,000,000 bytes")
+        with pytest.raises(RadiographError, match=expected):
             read_radiograph(content)
+        assert not unpacked
+
+    def test_a_deflated_file_inside_a_deflated_one(self) -> None:
+        """What comes out must not be taken for one more header, which says deflated again."""
+        inner = written(radiograph(RAMP, DeflatedExplicitVRLittleEndian))[132:]
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        outer = written(radiograph(RAMP, DeflatedExplicitVRLittleEndian))
+        start = 144 + int.from_bytes(outer[140:144], "little")
+        content = outer[:start] + packer.compress(inner) + packer.flush()
+        with pytest.raises(RadiographError, match="has a header that cannot be read"):
+            read_radiograph(content)
+
+    def test_jpeg_data_of_many_scans(self) -> None:
+        stream = io.BytesIO()
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(stream, "JPEG")
+        content = stream.getvalue()
+        at = content.index(b"\xff\xda")
+        many = content[:at] + content[at : at + 10] * 101 + content[at:]
+        dataset = radiograph(np.zeros((8, 8), np.uint8), JPEGBaseline8Bit)
+        dataset.PixelData = encapsulate([many])
+        with pytest.raises(RadiographError, match="is a JPEG image of 102 scans, expected at most"):
+            read_radiograph(written(dataset))
 
 
 def test_only_elements_of_the_picture_are_parsed() -> None:
     groups = {tag_for_keyword(word) >> 16 for word in dicom._ELEMENTS}
-    assert groups == {0x0008, 0x0018, 0x0028, 0x7FE0}  # 0010 is the patient's
-    of_group_8 = [word for word in dicom._ELEMENTS if tag_for_keyword(word) >> 16 == 0x0008]
-    assert sorted(of_group_8) == [
+    # 0010 is the patient's; 0020 and 0054 hold the view.
+    assert groups == {0x0008, 0x0018, 0x0020, 0x0028, 0x0054, 0x7FE0}
+    outside = [word for word in dicom._ELEMENTS if tag_for_keyword(word) >> 16 in (8, 0x20, 0x54)]
+    assert sorted(outside) == [
         "Modality",
+        "PatientOrientation",
         "PresentationIntentType",
         "SOPClassUID",
         "SpecificCharacterSet",
+        "ViewCodeSequence",
     ]
+
+
+class TestNamesUnderOtherTags:
+    """A name may stand in any element; no answer repeats it."""
+
+    SECRET = "SECRET^JOHN"
+
+    @pytest.mark.parametrize(
+        "keyword",
+        ["Modality", "BodyPartExamined", "ViewPosition", "PhotometricInterpretation",
+         "PresentationIntentType", "VOILUTFunction", "SOPClassUID"],
+    )  # fmt: skip
+    def test_in_a_text(self, keyword: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = written(radiograph(RAMP, **{keyword: self.SECRET}))
+        self.check(content)
+
+    @pytest.mark.parametrize(
+        ("tag", "vr"),
+        [(b"\x28\0\x08\0", b"IS"), (b"\x28\0\x50\x10", b"DS"), (b"\x28\0\x10\0", b"US"),
+         (b"\x28\0\x53\x10", b"DS"), (b"\x08\0\x05\0", b"CS")],
+    )  # fmt: skip
+    def test_in_a_number(self, tag: bytes, vr: bytes) -> None:
+        dataset = radiograph(RAMP)
+        dataset.PatientName = self.SECRET
+        content = written(dataset)
+        element = b"\x10\0\x10\0PN"
+        assert element in content
+        self.check(content.replace(element, tag + vr))
+
+    def check(self, content: bytes) -> None:
+        answer = Screener.load().screen(content)
+        assert answer.error or answer.warnings or answer.decision
+        assert "SECRET" not in f"{answer.error} {answer.warnings}"
 
 
 class TestRealFiles:
@@ -626,6 +700,16 @@ def test_real_films_are_the_same_in_every_encoding(film: str) -> None:
     assert plain.pixels.dtype == np.uint16
 
 
+OTHER_PART = "says that it shows another part of the body, not a chest"
+LATERAL = "says that it is a lateral or oblique view, not a frontal one"
+
+
+def view_code(meaning: str) -> Sequence:
+    item = Dataset()
+    item.CodeMeaning = meaning
+    return Sequence([item])
+
+
 @pytest.mark.parametrize(
     ("tags", "objection"),
     [
@@ -633,16 +717,57 @@ def test_real_films_are_the_same_in_every_encoding(film: str) -> None:
         ({"BodyPartExamined": "CHEST", "ViewPosition": "PA"}, None),
         ({"BodyPartExamined": " port chest ", "ViewPosition": "AP"}, None),
         ({"BodyPartExamined": "THORAX", "ViewPosition": ""}, None),
-        ({"BodyPartExamined": "HAND"}, "says that it shows 'HAND', not a chest"),
-        (
-            {"BodyPartExamined": "CHEST", "ViewPosition": "LL"},
-            "says that it is a lateral view (LL), not a frontal one",
-        ),
-        (
-            {"ViewPosition": "LATERAL"},
-            "says that it is a lateral view (LATERAL), not a frontal one",
-        ),
+        ({"BodyPartExamined": "TORAX"}, None),
+        ({"BodyPartExamined": "whatever"}, None),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "LLD"}, None),
+        ({"PatientOrientation": ["L", "F"]}, None),
+        ({"ViewCodeSequence": view_code("postero-anterior")}, None),
+        ({"BodyPartExamined": "HAND"}, OTHER_PART),
+        ({"BodyPartExamined": "L-SPINE"}, OTHER_PART),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "LL"}, LATERAL),
+        ({"ViewPosition": "LATERAL LEFT"}, LATERAL),
+        ({"ViewPosition": "LLO"}, LATERAL),
+        ({"ViewPosition": "", "PatientOrientation": ["P", "F"]}, LATERAL),
+        ({"ViewCodeSequence": view_code("left lateral")}, LATERAL),
+        ({"ViewCodeSequence": view_code("left lateral decubitus")}, None),
     ],
 )
 def test_what_the_file_says_it_shows(tags: dict[str, Any], objection: str | None) -> None:
     assert read(np.zeros((4, 4), np.uint8), **tags).objection == objection
+
+
+def test_a_part_of_the_body_that_is_not_known_is_a_warning() -> None:
+    film = read(np.zeros((4, 4), np.uint8), BodyPartExamined="WHATEVER")
+    assert film.warnings == ("names its part of the body in a word that is not known here",)
+
+
+class TestDeclaredDepth:
+    def test_colour_of_fewer_than_eight_bits(self) -> None:
+        rgb = np.full((4, 4, 3), 63, np.uint8)
+        assert (read(rgb, BitsStored=6).pixels == 255).all()
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "declared"),
+        [(np.uint16, 4095, 65535), (np.int16, -2048, -32768), (np.uint16, 4095, 4095)],
+    )
+    def test_padding_in_bits_that_are_not_stored(
+        self, kind: type, value: int, declared: int
+    ) -> None:
+        pixels = np.full((4, 4), 100, kind)
+        pixels[0] = value
+        film = read(pixels, BitsStored=12, PixelPaddingValue=declared)
+        assert (film.pixels[0] == 0).all()
+        assert (film.pixels[1:] > 0).all()
+
+    def test_a_table_that_begins_below_zero(self) -> None:
+        """Its first value has the sign of the rescaled values, and is stored as 64512."""
+        item = Dataset()
+        item.LUTDescriptor = [2048, 64512, 8]
+        item.LUTData = np.repeat(np.arange(256), 8).astype("<u2").tobytes()
+        pixels = np.array([[0, 1024, 2047]], np.uint16)
+        film = read(
+            pixels, BitsStored=12, RescaleSlope=1, RescaleIntercept=-1024,
+            VOILUTSequence=Sequence([item]),
+        )  # fmt: skip
+        assert film.warnings == ()
+        assert (film.pixels[0] / 257).tolist() == [0, 128, 255]

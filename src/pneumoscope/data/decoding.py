@@ -14,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from pneumoscope.errors import RadiographError
 
+MAX_FILE_BYTES = 256 * 2**20
+"""Largest file that is opened, 256 MiB: 40 megapixels of uncompressed 16-bit RGB fit."""
+
 MAX_PIXELS = 2**26
 """Most pixels that are decoded, 67 million: a 35 x 43 cm film digitised at 50 um has 60 million.
 
@@ -47,10 +50,15 @@ def decoding(kind: str) -> Iterator[list[str]]:
             raise
         except Image.DecompressionBombError:
             raise too_many_pixels() from None
+        except UnidentifiedImageError as error:
+            raise RadiographError(
+                f"is a {kind} file that is damaged or of a kind that is not read here; copy it "
+                "again, or save it as 8- or 16-bit grey PNG"
+            ) from error
         except Exception as error:
-            reason = one_line(str(error).partition("\n")[0][:120]) or type(error).__name__
-            if isinstance(error, UnidentifiedImageError):
-                reason = "its header makes no sense"
+            reason = one_line(str(error).partition("\n")[0][:120])
+            if kind == "DICOM" or not reason:  # its readers quote values, which may be names
+                reason = type(error).__name__
             raise RadiographError(
                 f"is a damaged or truncated {kind} file ({reason}); copy or export it again"
             ) from error
@@ -83,11 +91,45 @@ def too_many_pixels() -> RadiographError:
     return RadiographError(f"has more than the {MAX_PIXELS:,} pixels a film may have; is it one?")
 
 
-def several_frames(num_frames: int) -> RadiographError:
-    """Returns the error for a file of several frames or pages."""
+def several_frames(num_frames: int | None = None) -> RadiographError:
+    """Returns the error for a file of several frames or pages, ``None`` where nobody counted."""
+    number = num_frames or "several"
     return RadiographError(
-        f"holds {num_frames} frames or pages, expected one; save the film as a file of its own"
+        f"holds {number} frames or pages, expected one; save the film as a file of its own"
     )
+
+
+_MANY_PIXELS = 2**23
+_one_large_film = threading.Lock()
+
+
+@contextmanager
+def room_for(height_px: int, width_px: int) -> Iterator[None]:
+    """Lets large films through one at a time: what they need while they are decoded adds up."""
+    if height_px * width_px <= _MANY_PIXELS:
+        yield
+        return
+    with _one_large_film:
+        yield
+
+
+_MAX_SCANS = 100
+"""Most scans of a JPEG stream; progressive films have about ten, and each costs a decoding."""
+
+
+def check_num_scans(stream: bytes) -> None:
+    """Refuses JPEG streams that a decoder would go over again and again.
+
+    A marker cannot occur in the compressed data themselves (ISO 10918-1 B.1.1.5).
+
+    Raises:
+        RadiographError: more than a hundred scans.
+    """
+    num_scans = stream.count(b"\xff\xda") if stream.startswith(b"\xff\xd8") else 0
+    if num_scans > _MAX_SCANS:
+        raise RadiographError(
+            f"is a JPEG image of {num_scans:,} scans, expected at most {_MAX_SCANS}; is it a film?"
+        )
 
 
 # Python's warning filters belong to the process. So the first thread to decode redirects them

@@ -8,7 +8,6 @@ Only the elements named here are parsed: names and identifiers of patients are n
 """
 
 import io
-import zlib
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from pydicom.pixels import (  # type: ignore[attr-defined]
 )
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGExtended12Bit,
@@ -30,11 +28,21 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pneumoscope.data.decoding import check_num_pixels, several_frames
+from pneumoscope.data.decoding import (
+    check_num_pixels,
+    check_num_scans,
+    room_for,
+    several_frames,
+)
 from pneumoscope.data.dicom_display import render_grey
+from pneumoscope.data.dicom_header import (
+    inflated,
+    modality_in_words,
+    uid_in_words,
+    view_objection,
+)
 from pneumoscope.data.radiograph import (
     COLOUR_WARNING,
-    MAX_FILE_BYTES,
     Pixels,
     Radiograph,
     has_colour,
@@ -44,7 +52,7 @@ from pneumoscope.errors import RadiographError
 
 _ELEMENTS = [
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "PresentationIntentType"),
-    *("BodyPartExamined", "ViewPosition"),
+    *("BodyPartExamined", "ViewPosition", "ViewCodeSequence", "PatientOrientation"),
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -76,31 +84,23 @@ def decode_dicom(content: bytes) -> Radiograph:
 
     Source: DICOM PS3.3 C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT).
     """
-    dataset = dcmread(io.BytesIO(_inflated_checked(content)), force=True, specific_tags=_ELEMENTS)
+    dataset = dcmread(io.BytesIO(inflated(content)), force=True, specific_tags=_ELEMENTS)
     notes = _check_is_radiograph(dataset)
     _check_layout(dataset)
+    objection, note = view_objection(dataset)
+    notes += (note,) if note else ()
+    with room_for(int(dataset.Rows), int(dataset.Columns)):
+        return _decoded(dataset, notes, objection)
+
+
+def _decoded(dataset: Dataset, notes: tuple[str, ...], objection: str | None) -> Radiograph:
     stored = _stored_values(dataset)
     if stored.ndim == 3 or dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels, more = _render_colour(stored, dataset)
     else:
         pixels, more = render_grey(stored, dataset)
     bits = int(dataset.BitsStored)
-    return Radiograph(pixels, "DICOM", bits, (*notes, *more), _objection(dataset))
-
-
-def _inflated_checked(content: bytes) -> bytes:
-    # dcmread inflates without a limit, so a megabyte could become a gigabyte there.
-    # PS3.10 section 7.1: the first element, (0002,0000) UL, is the length of the group.
-    syntax = DeflatedExplicitVRLittleEndian.encode()
-    if syntax in content[:2048] and content[132:140] == b"\x02\x00\x00\x00UL\x04\x00":
-        start = 144 + int.from_bytes(content[140:144], "little")
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflater.decompress(content[start:], MAX_FILE_BYTES)
-        if inflater.unconsumed_tail:
-            raise RadiographError(
-                f"unpacks to more than the {MAX_FILE_BYTES:,} bytes a film may have; is it a film?"
-            )
-    return content
+    return Radiograph(pixels, "DICOM", bits, (*notes, *more), objection)
 
 
 def _check_is_radiograph(dataset: Dataset) -> tuple[str, ...]:
@@ -108,12 +108,12 @@ def _check_is_radiograph(dataset: Dataset) -> tuple[str, ...]:
     sop_class = UID(dataset.get("SOPClassUID") or "")
     if modality not in (*_RADIOGRAPHY, *_UNSPECIFIC):
         raise RadiographError(
-            f"is a DICOM object of modality {modality[:16]!r}, "
+            f"is a DICOM object of {modality_in_words(modality)}, "
             "expected a radiograph (CR, DX or a secondary capture of one)"
         )
     if modality in _UNSPECIFIC and sop_class and not sop_class.startswith(_SECONDARY_CAPTURE):
         raise RadiographError(
-            f"is a DICOM object of the class {sop_class.name[:64]!r}, "
+            f"is a DICOM object of the class {uid_in_words(sop_class)}, "
             "expected a radiograph (CR, DX or a secondary capture of one)"
         )
     if "PixelData" not in dataset or "Rows" not in dataset:
@@ -127,21 +127,6 @@ def _check_is_radiograph(dataset: Dataset) -> tuple[str, ...]:
     if dataset.get("PresentationIntentType") == "FOR PROCESSING":
         notes.append("holds raw detector values (FOR PROCESSING), not a film as it is read")
     return tuple(notes)
-
-
-_CHEST = ("CHEST", "THORAX", "LUNG", "RIB", "HEART", "TORSO")
-_LATERAL = ("LL", "RL", "LATERAL", "LAT")
-
-
-def _objection(dataset: Dataset) -> str | None:
-    """Returns what contradicts a frontal chest film: body part (PS3.16 annex L) or view."""
-    part = str(dataset.get("BodyPartExamined") or "").strip().upper()
-    if part and not any(word in part for word in _CHEST):
-        return f"says that it shows {part[:16]!r}, not a chest"
-    view = str(dataset.get("ViewPosition") or "").strip().upper()
-    if view in _LATERAL:  # PS3.3 C.8.1.2.1.1
-        return f"says that it is a lateral view ({view}), not a frontal one"
-    return None
 
 
 def _check_layout(dataset: Dataset) -> None:
@@ -176,7 +161,7 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
         plugins = ()
     if not plugins or (syntax == JPEGExtended12Bit and dataset.BitsStored != 8):
         raise RadiographError(
-            f"is encoded as {syntax.name[:64]!r}, which cannot be decoded here; "
+            f"is encoded as {uid_in_words(syntax)}, which cannot be decoded here; "
             "convert it to Explicit VR Little Endian (for example with gdcmconv --raw)"
         )
     if syntax.is_encapsulated and syntax != RLELossless:
@@ -190,7 +175,7 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
         )
     except RuntimeError as error:  # what pydicom makes of any failure of a plug-in
         raise RadiographError(
-            f"has damaged or truncated image data ({syntax.name}); copy or export it again"
+            f"has damaged or truncated image data ({uid_in_words(syntax)}); copy or export it again"
         ) from error
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
@@ -205,6 +190,7 @@ def _check_codestream_size(dataset: Dataset) -> None:
     declared = (int(dataset.Rows), int(dataset.Columns))
     if (size := codestream_size(stream)) is None:
         raise RadiographError("has image data without a readable header; copy or export it again")
+    check_num_scans(stream)
     if size != declared:
         raise RadiographError(
             f"declares {declared[0]} x {declared[1]} pixels, but its image data are for "
@@ -243,5 +229,7 @@ def _render_colour(stored: NDArray[Any], dataset: Dataset) -> tuple[Pixels, tupl
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)
         bits = 8 * stored.dtype.itemsize
+    if bits < 8:
+        stored = stored.astype(np.uint16) * 255 // (2**bits - 1)
     rgb = (stored >> max(bits - 8, 0)).astype(np.uint8)[..., :3]
     return luma(rgb), (COLOUR_WARNING,) if has_colour(rgb) else ()

@@ -5,6 +5,7 @@ interpretation), C.7.5.1.1.2 (pixel padding).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from pydicom.uid import ExplicitVRBigEndian
 from pneumoscope.data.radiograph import Pixels
 from pneumoscope.errors import RadiographError
 
+_ROWS = 256
+
 
 @dataclass
 class _Values:
@@ -26,10 +29,30 @@ class _Values:
     low: float
     high: float
 
-    def stretched(self, top: int) -> NDArray[Any]:
-        """The array with ``low`` at 0 and ``high`` at ``top``, clipped and rounded."""
-        scaled = (self.array - self.low) * (top / (self.high - self.low))
-        return np.rint(np.clip(scaled, 0, top))
+    def stretched(self, kind: type[np.uint8] | type[np.uint16]) -> Any:
+        """The array with ``low`` at 0 and ``high`` at the type's largest value, rounded."""
+        top = np.iinfo(kind).max
+
+        def scaled(rows: NDArray[Any]) -> NDArray[Any]:
+            return np.clip((rows - self.low) * (top / (self.high - self.low)), 0, top)
+
+        return _by_rows(self.array, scaled, kind)
+
+
+def _by_rows(
+    array: NDArray[Any],
+    function: Callable[[NDArray[Any]], NDArray[Any]],
+    kind: type[np.uint8] | type[np.uint16] = np.uint16,
+) -> Any:
+    """Returns what ``function`` gives for each value, rounded.
+
+    A few rows at a time: in float64 a large film would need half a gigabyte, several times.
+    """
+    rounded = np.empty(array.shape, kind)
+    for start in range(0, len(array), _ROWS):
+        rows = slice(start, start + _ROWS)
+        rounded[rows] = np.rint(function(array[rows]))
+    return rounded
 
 
 def render_grey(stored: NDArray[Any], dataset: Dataset) -> tuple[Pixels, tuple[str, ...]]:
@@ -52,24 +75,23 @@ def render_grey(stored: NDArray[Any], dataset: Dataset) -> tuple[Pixels, tuple[s
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     values = _Values(stored.astype(np.int32), low, high)
     shown, notes = _apply_voi(_apply_modality(values, dataset), dataset, bits)
-    pixels: Pixels
-    if bits <= 8 and shown is values:
-        pixels = shown.stretched(255).astype(np.uint8)
-    else:
-        pixels = shown.stretched(65535).astype(np.uint16)
+    pixels = shown.stretched(np.uint8 if bits <= 8 and shown is values else np.uint16)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white, after VOI
         pixels = np.iinfo(pixels.dtype).max - pixels
-    pixels[_is_padding(values.array, dataset)] = 0
+    pixels[_is_padding(values, dataset)] = 0
     return pixels, notes
 
 
-def _is_padding(stored: NDArray[np.int32], dataset: Dataset) -> NDArray[np.bool_]:
+def _is_padding(stored: _Values, dataset: Dataset) -> NDArray[np.bool_]:
     # PS3.3 C.7.5.1.1.2: padding is no part of the film, whatever its value would look like.
     if (value := dataset.get("PixelPaddingValue")) is None:
-        return np.zeros(stored.shape, np.bool_)
+        return np.zeros(stored.array.shape, np.bool_)
     limit = dataset.get("PixelPaddingRangeLimit")
-    first, last = sorted((int(value), int(value if limit is None else limit)))
-    return (stored >= first) & (stored <= last)
+    ends = [int(value), int(value if limit is None else limit)]
+    # Some machines fill all allocated bits, of which those that are not stored were cleared.
+    num_values = int(stored.high - stored.low) + 1
+    first, last = sorted(int((end - stored.low) % num_values + stored.low) for end in ends)
+    return (stored.array >= first) & (stored.array <= last)
 
 
 def _apply_modality(values: _Values, dataset: Dataset) -> _Values:
@@ -107,7 +129,7 @@ def _apply_voi(values: _Values, dataset: Dataset, bits: int) -> tuple[_Values, t
         view.PhotometricInterpretation = "MONOCHROME2"
         view.BitsStored, view.PixelRepresentation = 16, 0
         view.WindowCenter, view.WindowWidth, view.VOILUTFunction = centre, width, function
-        shown = _Values(apply_windowing(values.array, view), 0, 65535)
+        shown = _Values(_by_rows(values.array, lambda rows: apply_windowing(rows, view)), 0, 65535)
     if np.ptp(shown.array) == 0 < np.ptp(values.array):
         return values, ("declares a display window that shows nothing; its full range was used",)
     return shown, ()
@@ -120,6 +142,9 @@ def _look_up(values: _Values, item: Dataset, dataset: Dataset) -> _Values:
     if not 8 <= depth <= 16:
         raise RadiographError(f"has a lookup table of {depth} bits, expected 8 to 16")
     num_entries = num_entries or 2**16
+    # It has the sign of what is looked up (C.11.2.1.1), and is read with that of stored values.
+    if first >= 2**15 and first > values.high and values.low < 0:
+        first -= 2**16
     data = item.LUTData
     if isinstance(data, bytes):
         order = ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"

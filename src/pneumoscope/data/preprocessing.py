@@ -31,6 +31,8 @@ from pneumoscope.data.radiograph import Radiograph
 PREPROCESSING_VERSION = "1"
 """Changes whenever :func:`prepare` would give other pixels for the same film."""
 
+_ROWS = 256
+
 _Scaled = TypeVar("_Scaled", NDArray[Any], Any)
 
 
@@ -45,11 +47,17 @@ def prepare(radiograph: Radiograph, img_size: int) -> NDArray[np.uint8]:
         return np.array(pixels, np.uint8)
     # 16-bit films are resampled in float and rounded once: Pillow has no 16-bit filters, and
     # rounding to 8 bits first would lose the steps that averaging many pixels recovers.
-    image = Image.fromarray(
-        pixels if pixels.dtype == np.uint8 else np.asarray(pixels * (255 / 65535), np.float32)
-    )
+    image = Image.fromarray(pixels if pixels.dtype == np.uint8 else _in_levels(pixels))
     resized = image.resize((img_size, img_size), Image.Resampling.BILINEAR)
     return np.asarray(np.rint(np.asarray(resized)), np.uint8)
+
+
+def _in_levels(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns 16-bit pixels as levels of 255, a few rows at a time: float64 is large."""
+    levels = np.empty(pixels.shape, np.float32)
+    for start in range(0, len(pixels), _ROWS):
+        levels[start : start + _ROWS] = pixels[start : start + _ROWS] * (255 / 65535)
+    return levels
 
 
 def scale_pixels(x: _Scaled) -> _Scaled:

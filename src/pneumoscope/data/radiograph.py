@@ -10,17 +10,22 @@ import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pneumoscope.data.decoding import check_num_pixels, decoding, one_line, several_frames
+from pneumoscope.data.decoding import (
+    MAX_FILE_BYTES,
+    check_num_pixels,
+    check_num_scans,
+    decoding,
+    one_line,
+    room_for,
+    several_frames,
+)
+from pneumoscope.data.tiff import check_tiff, tiff_tag
 from pneumoscope.errors import RadiographError
-
-MAX_FILE_BYTES = 256 * 2**20
-"""Largest file that is opened, 256 MiB: 40 megapixels of uncompressed 16-bit RGB fit."""
 
 FORMATS = ("JPEG", "PNG", "TIFF", "DICOM")
 """What :func:`read_radiograph` reads."""
@@ -164,12 +169,29 @@ def sniff_format(content: bytes) -> str:
 def _decode_image(content: bytes, kind: str) -> Radiograph:
     image = Image.open(io.BytesIO(content), formats=[kind])
     check_num_pixels(image.height, image.width)
-    num_frames = getattr(image, "n_frames", 1)
+    if kind == "JPEG":
+        check_num_scans(content)
+    elif kind == "TIFF":
+        check_tiff(image)
     # A camera's JPEG may carry previews behind the picture (format MPO): no pages.
-    if num_frames > 1 and image.format != "MPO":
-        raise several_frames(num_frames)
+    if image.format != "MPO" and _has_second_frame(image):
+        raise several_frames()
+    with room_for(image.height, image.width):
+        return _load_image(image, kind)
+
+
+def _has_second_frame(image: Image.Image) -> bool:
+    # Asked for one step only: counting them follows a chain of any length.
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def _load_image(image: Image.Image, kind: str) -> Radiograph:
     # Pillow inverts WhiteIsZero up to 8 bits, but hands 16-bit samples over as they are.
-    white_is_zero = image.mode.startswith("I;16") and _tiff_tag(image, "photometric") == 0
+    white_is_zero = image.mode.startswith("I;16") and tiff_tag(image, "photometric") == 0
     bits = _declared_bits(image)
     notes: list[str] = []
     if image.info.get("comment") == b"PHANTOM":
@@ -189,20 +211,12 @@ def _decode_image(content: bytes, kind: str) -> Radiograph:
     return Radiograph(pixels, kind, bits, tuple(notes))
 
 
-_TIFF_TAGS = {"bits": 258, "photometric": 262}
-
-
-def _tiff_tag(image: Image.Image, name: str) -> Any:
-    tags: Any = getattr(image, "tag_v2", {})
-    return tags.get(_TIFF_TAGS[name])
-
-
 def _declared_bits(image: Image.Image) -> int:
     if image.mode == "1":
         return 1
     if not image.mode.startswith("I;16"):
         return 8
-    return int((_tiff_tag(image, "bits") or (16,))[0])
+    return int((tiff_tag(image, "bits") or (16,))[0])
 
 
 def _widened(values: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
@@ -215,6 +229,8 @@ def _grey_of(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
     notes: list[str] = []
     if image.mode in ("1", "L"):
         return np.array(image.convert("L")), notes
+    if image.mode in ("La", "RGBa"):  # brightness already multiplied by opacity
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
