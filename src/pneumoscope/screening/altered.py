@@ -62,7 +62,9 @@ def framed(
     size = len(view)
     first_row, last_row = round(top * size), round((1 - bottom) * size)
     first_column, last_column = round(left * size), round((1 - right) * size)
-    small = Image.fromarray(view).resize((last_column - first_column, last_row - first_row), _FILTER)
+    small = Image.fromarray(view).resize(
+        (last_column - first_column, last_row - first_row), _FILTER
+    )
     frame = np.full_like(view, level)
     frame[first_row:last_row, first_column:last_column] = np.asarray(small)
     return frame
@@ -121,7 +123,7 @@ def _covered(view: View, rng: np.random.Generator) -> View:
     top, left = rng.uniform(0, 1 - height), rng.uniform(0, 1 - width)
     first, last = (np.array([(top, left), (top + height, left + width)]) * len(view)).astype(int)
     view = view.copy()
-    level = int(rng.choice([0, 0, 255, rng.integers(256)]))
+    level = int(rng.choice([0, 0, 255, int(rng.integers(256))]))
     view[first[0] : last[0], first[1] : last[1]] = level
     return view
 
@@ -135,7 +137,7 @@ def _scrambled(view: View, rng: np.random.Generator) -> View:
     order = rng.permutation(len(tiles))
     while (order == np.arange(len(tiles))).mean() > 0.25:
         order = rng.permutation(len(tiles))
-    tiles = [np.rot90(tiles[index], rng.integers(4) if count > 2 else 0) for index in order]
+    tiles = [np.rot90(tiles[index], int(rng.integers(4)) if count > 2 else 0) for index in order]
     rows = [np.concatenate(tiles[i * count : (i + 1) * count], axis=1) for i in range(count)]
     mixed = Image.fromarray(np.concatenate(rows))
     return np.asarray(mixed.resize(view.shape[::-1], _FILTER))

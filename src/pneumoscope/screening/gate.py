@@ -29,8 +29,7 @@ GATE_PATH = Path(__file__).parent / "gate.safetensors"
 """The gate that is shipped."""
 
 MIN_SIDE_PX = 64
-"""Shortest side that is judged, without a frame: half of what the smallest shipped network sees,
-a choice."""
+"""Shortest side that is judged: half of what the smallest shipped network sees, a choice."""
 
 MIN_INSIDE = 0.6
 """Share of each side that the film within a frame must fill: what it was fitted to, a choice."""
@@ -74,7 +73,6 @@ def measure(view: View, small: View, box: Box) -> Floats:
     smoothed by 1 px, as in :mod:`~pneumoscope.data.quality`.
     """
     left, top, right, bottom = box
-    highlights = np.partition(small.ravel(), -small.size // 100)[-small.size // 100]
     film = view[top:bottom, left:right].astype(np.float32)
     for _ in range(2):  # twice 1-2-1 has the variance of 1 px
         film = film[:-2] + 2 * film[1:-1] + film[2:]
@@ -83,7 +81,7 @@ def measure(view: View, small: View, box: Box) -> Floats:
     middle = film[1:-1, 1:-1]
     fine = film[:-2, 1:-1] + film[2:, 1:-1] + film[1:-1, :-2] + film[1:-1, 2:] - 4 * middle
     detail = max(float(fine.var()) / max(float(middle.var()), _LEAST_VARIANCE), _LEAST_DETAIL)
-    return np.array([highlights / 255, small.mean() / 255, small.std() / 255, np.log10(detail)])
+    return np.array([_highlights(small), small.mean() / 255, small.std() / 255, np.log10(detail)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,20 +175,19 @@ class Gate:
             height_px: rows of the film as decoded.
             width_px: its columns.
         """
-        box = inner_box(view)
-        inside = (box[3] - box[1]) / VIEW_PX, (box[2] - box[0]) / VIEW_PX
-        height_px, width_px = round(height_px * inside[0]), round(width_px * inside[1])
         if min(height_px, width_px) < MIN_SIDE_PX:
             return (
                 f"is too small, {height_px} x {width_px} pixels; {MIN_SIDE_PX} on the shorter "
                 "side are needed"
             )
+        box = inner_box(view)
         small = shrink(view, box)
-        if said := self._exposure(measure(view, small, box)):
-            return said
-        if min(inside) < MIN_INSIDE:
-            return "lies in a wide black or white frame; crop it"
-        return self._pose(small)
+        if _highlights(small) < self.lowest[0]:
+            return _TOO_LITTLE[0]
+        left, top, right, bottom = box
+        if min(right - left, bottom - top) < MIN_INSIDE * VIEW_PX:
+            return self._pose(small) or "lies in a wide black or white frame; crop it"
+        return self._exposure(measure(view, small, box)) or self._pose(small)
 
     def _exposure(self, measured: Floats) -> str | None:
         for index, value in enumerate(measured):
@@ -214,6 +211,11 @@ class Gate:
         if likeliest in PARTS and distance <= self.max_part_distance:
             return "seems to show only a part of the chest"
         return "does not look like a frontal chest X-ray"
+
+
+def _highlights(small: View) -> float:
+    rank = small.size - small.size // 100
+    return float(np.partition(small.ravel(), rank)[rank]) / 255
 
 
 def _stored_type(name: str) -> type[np.floating]:

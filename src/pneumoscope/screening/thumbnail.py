@@ -74,9 +74,7 @@ def describe(thumbnails: View) -> NDArray[np.float32]:
     x[:, :, 1:-1] = levels[:, :, 2:] - levels[:, :, :-2]
     y[:, 1:-1] = levels[:, 2:] - levels[:, :-2]
     angles = np.arange(DIRECTIONS, dtype=np.float32) * (2 * np.pi / DIRECTIONS)
-    slopes = [
-        _cell_means(np.maximum(x * np.cos(angle) + y * np.sin(angle), 0)) for angle in angles
-    ]
+    slopes = [_cell_means(np.maximum(x * np.cos(angle) + y * np.sin(angle), 0)) for angle in angles]
     steep = np.sqrt(np.concatenate(slopes, axis=1))
     overall = np.sqrt((steep**2).mean(axis=1, keepdims=True))
     steep = steep / np.maximum(overall, _LEAST_SLOPE)
