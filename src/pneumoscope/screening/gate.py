@@ -1,10 +1,10 @@
 """The gate: which pictures no network here should be asked about.
 
-It looks at a film as 16 x 16 points, brought to mean 0 and deviation 1, where a frontal chest
-film is recognised like a face in a thumbnail. Two linear models say whether it is one: how far
-it lies from what training films span, and whether it looks upright and whole or turned, negated
-or cut. Exposure and sharpness are judged by themselves. It knows nothing of any network's
-weights, so it stays as it is when those are trained again, and it needs no torch.
+It takes off a black or white frame and looks at a copy of 64 x 64 points. Three things say
+whether that is a film to judge: its exposure and sharpness; how far its description lies from what
+training films span; and two small networks of one hidden layer, which say whether it is upright
+and whole or turned, negated, cut off or covered. It knows nothing of the weights that judge
+films, so it stays as it is when those are trained again, and it needs numpy and Pillow alone.
 
 Source: Jackson and Mudholkar, "Control procedures for residuals associated with principal
 component analysis", Technometrics 1979, for the two parts of the distance; Tipping and Bishop,
@@ -18,12 +18,12 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from pneumoscope.data.quality import Quality, measure_view
+from pneumoscope.data.quality import VIEW_PX
 from pneumoscope.files import write_bytes
+from pneumoscope.screening.thumbnail import Box, describe, inner_box, mirrored, shrink
 
 GATE_PATH = Path(__file__).parent / "gate.safetensors"
 """The gate that is shipped."""
@@ -31,10 +31,8 @@ GATE_PATH = Path(__file__).parent / "gate.safetensors"
 MIN_SIDE_PX = 64
 """Shortest side that is judged: half of what the smallest shipped network sees, a choice."""
 
-GRID = 16
-"""Points on each side of a film's thumbnail."""
-
-_LEAST_DEVIATION = 0.02
+MIN_INSIDE = 0.6
+"""Share of each side that the film within a frame must fill: what it was fitted to, a choice."""
 
 POSES: tuple[str, ...] = (
     "upright and whole",
@@ -42,85 +40,134 @@ POSES: tuple[str, ...] = (
     "upside down",
     "turned right",
     "negative",
-    "left half",
-    "right half",
-    "upper half",
-    "lower half",
+    "top missing",
+    "bottom missing",
+    "left missing",
+    "right missing",
+    "enlarged",
+    "covered",
+    "scrambled",
 )
 """What a film may look like; only the first is judged."""
 
-MEASURED = ("brightness", "contrast", "sharpness")
-"""Which attributes of :class:`~pneumoscope.data.quality.Quality` have limits."""
+PARTS: tuple[str, ...] = POSES[5:11]
+"""Those of which something is not to be seen."""
 
-_TOO_LITTLE = ("is too dark", "is nearly blank", "is blurred")
-_TOO_MUCH = ("is too bright", "has too much contrast", "is noise or fine pattern")
+MEASURED = ("highlights", "brightness", "contrast", "sharpness")
+"""What is measured of a film by itself, see :func:`measure`."""
+
+_TOO_LITTLE = ("is too dark", "is too dark", "is nearly blank", "is blurred")
+_TOO_MUCH = ("", "is too bright", "has too much contrast", "is noise or fine pattern")
+
+_LEAST_VARIANCE, _LEAST_DETAIL = 1.0, 1e-4
+
+View = NDArray[np.uint8]
+Floats = NDArray[np.floating]
 
 
-def thumbnails(views: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Returns films (B, 224, 224) uint8 as (B, 256) of mean 0 and deviation 1 each."""
-    small = [
-        np.asarray(Image.fromarray(view).resize((GRID, GRID), Image.Resampling.BILINEAR))
-        for view in views
-    ]
-    points = np.stack(small).reshape(len(views), -1) / 255
-    points = points - points.mean(axis=1, keepdims=True)
-    return np.asarray(points / np.maximum(points.std(axis=1, keepdims=True), _LEAST_DEVIATION))
+def measure(view: View, small: View, box: Box) -> Floats:
+    """Returns the four of :data:`MEASURED` for a film, (4,).
+
+    The level that 1 % of it exceeds, its mean and its standard deviation, 0 black to 1 white; and
+    the log10 of the share of fine detail, of the film at its full 224 px: a Laplacian of the film
+    smoothed by 1 px, as in :mod:`~pneumoscope.data.quality`.
+    """
+    left, top, right, bottom = box
+    film = view[top:bottom, left:right].astype(np.float32)
+    for _ in range(2):  # twice 1-2-1 has the variance of 1 px
+        film = film[:-2] + 2 * film[1:-1] + film[2:]
+        film = film[:, :-2] + 2 * film[:, 1:-1] + film[:, 2:]
+    film /= 256
+    middle = film[1:-1, 1:-1]
+    fine = film[:-2, 1:-1] + film[2:, 1:-1] + film[1:-1, :-2] + film[1:-1, 2:] - 4 * middle
+    detail = max(float(fine.var()) / max(float(middle.var()), _LEAST_VARIANCE), _LEAST_DETAIL)
+    return np.array([_highlights(small), small.mean() / 255, small.std() / 255, np.log10(detail)])
 
 
 @dataclass(frozen=True, eq=False)
 class Gate:
     """What a frontal chest film looks like; see ``gate_fit`` for how it is learnt.
 
+    F is the length of a film's description, H the hidden units of each of N networks.
+
     Attributes:
-        mean: mean thumbnail, (256,).
-        components: directions in which films differ most, (K, 256), orthonormal.
+        mean: mean description of training films, (F,).
+        scale: its deviation in each, (F,).
+        components: directions in which standardised descriptions differ most, (K, F), orthonormal.
         variances: how much they differ in each, (K,).
         residual: variance in each of the other directions.
         max_distance: largest distance of a film that is judged.
-        pose_weights: one linear score for each of :data:`POSES`, (9, 256).
-        pose_bias: their offsets, (9,).
+        max_part_distance: up to which a refused film may be a part of a chest.
+        hidden_weights: first layer of the networks, (N, H, F).
+        hidden_bias: likewise, (N, H).
+        pose_weights: second layer, one score for each of :data:`POSES`, (N, 12, H).
+        pose_bias: likewise, (N, 12).
         max_surprise: largest ``-log p(upright and whole)`` of a film that is judged.
-        lowest: limits of :data:`MEASURED`, (3,).
+        lowest: limits of :data:`MEASURED`, (4,).
         highest: likewise.
     """
 
-    mean: NDArray[np.float64]
-    components: NDArray[np.float64]
-    variances: NDArray[np.float64]
-    residual: NDArray[np.float64]
-    max_distance: NDArray[np.float64]
-    pose_weights: NDArray[np.float64]
-    pose_bias: NDArray[np.float64]
-    max_surprise: NDArray[np.float64]
-    lowest: NDArray[np.float64]
-    highest: NDArray[np.float64]
+    mean: Floats
+    scale: Floats
+    components: Floats
+    variances: Floats
+    residual: Floats
+    max_distance: Floats
+    max_part_distance: Floats
+    hidden_weights: Floats
+    hidden_bias: Floats
+    pose_weights: Floats
+    pose_bias: Floats
+    max_surprise: Floats
+    lowest: Floats
+    highest: Floats
 
     @classmethod
     def load(cls, path: Path = GATE_PATH) -> Self:
         """Returns the gate of a file; by default the shipped one."""
         with safe_open(path, "numpy") as tensors:
-            return cls(**{name: tensors.get_tensor(name) for name in cls.__annotations__})
+            stored = {name: tensors.get_tensor(name) for name in cls.__annotations__}
+        return cls(**{name: np.asarray(value, np.float32) for name, value in stored.items()})
 
     def save(self, path: Path, notes: dict[str, str]) -> None:
-        """Writes the gate to ``path`` as safetensors, with ``notes`` of its origin, atomically."""
+        """Writes the gate to ``path`` as safetensors, with ``notes`` of its origin, atomically.
+
+        The large matrices are written in half precision.
+        """
         # safetensors writes the memory as it lies, whatever the strides say.
-        tensors = {name: np.array(getattr(self, name), order="C") for name in self.__annotations__}
+        tensors = {
+            name: np.array(getattr(self, name), _stored_type(name), order="C")
+            for name in self.__annotations__
+        }
         write_bytes(path, save(tensors, notes))
 
-    def distance(self, views: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Returns how far films (B, 224, 224) lie from what training films span, (B,)."""
-        centred = thumbnails(views) - self.mean
+    def distance(self, features: NDArray[np.float32]) -> Floats:
+        """Returns how far descriptions (B, F) lie from what those of training films span, (B,)."""
+        centred = (features - self.mean) / self.scale
         within = centred @ self.components.T  # (B, K)
         beyond = (centred**2).sum(axis=1) - (within**2).sum(axis=1)
         return np.asarray((within**2 / self.variances).sum(axis=1) + beyond / self.residual)
 
-    def log_poses(self, views: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Returns the log-probability of each of :data:`POSES` for films, (B, 9)."""
-        scores = thumbnails(views) @ self.pose_weights.T + self.pose_bias
-        scores = scores - scores.max(axis=1, keepdims=True)
-        return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+    def log_poses(self, features: NDArray[np.float32]) -> Floats:
+        """Returns the log-probability of each of :data:`POSES` for descriptions (B, F), (B, 12).
 
-    def objection(self, view: NDArray[np.uint8], height_px: int, width_px: int) -> str | None:
+        The mean over the networks, and over each film and its mirror image.
+        """
+        log_p = self._scores(features) + self._scores(mirrored(features))[:, _MIRRORED_POSES]
+        return _log_softmax(log_p / 2)
+
+    def _scores(self, features: NDArray[np.float32]) -> Floats:
+        centred = (features - self.mean) / self.scale
+        total = np.zeros((len(features), len(POSES)), np.float32)
+        layers = zip(
+            self.hidden_weights, self.hidden_bias, self.pose_weights, self.pose_bias, strict=True
+        )
+        for hidden_weights, hidden_bias, pose_weights, pose_bias in layers:
+            hidden = np.maximum(centred @ hidden_weights.T + hidden_bias, 0)  # (B, H)
+            total += _log_softmax(hidden @ pose_weights.T + pose_bias)
+        return np.asarray(total / len(self.pose_bias))
+
+    def objection(self, view: View, height_px: int, width_px: int) -> str | None:
         """Returns why a film should not be judged, a phrase about the film; else ``None``.
 
         Args:
@@ -133,36 +180,61 @@ class Gate:
                 f"is too small, {height_px} x {width_px} pixels; {MIN_SIDE_PX} on the shorter "
                 "side are needed"
             )
-        quality = measure_view(view, height_px=height_px, width_px=width_px)
-        return self._exposure(quality) or self._pose(view)
+        box = inner_box(view)
+        small = shrink(view, box)
+        if _highlights(small) < self.lowest[0]:
+            return _TOO_LITTLE[0]
+        left, top, right, bottom = box
+        if min(right - left, bottom - top) < MIN_INSIDE * VIEW_PX:
+            return self._pose(small) or "lies in a wide black or white frame; crop it"
+        return self._exposure(measure(view, small, box)) or self._pose(small)
 
-    def _exposure(self, quality: Quality) -> str | None:
-        for index, name in enumerate(MEASURED):
-            value = getattr(quality, name)
+    def _exposure(self, measured: Floats) -> str | None:
+        for index, value in enumerate(measured):
             if value < self.lowest[index]:
                 return _TOO_LITTLE[index]
             if value > self.highest[index]:
                 return _TOO_MUCH[index]
         return None
 
-    def _pose(self, view: NDArray[np.uint8]) -> str | None:
-        log_poses = self.log_poses(view[None])[0]
-        far = self._is_far(view)
-        if not far and -log_poses[0] <= self.max_surprise:
+    def _pose(self, small: View) -> str | None:
+        features = describe(small[None])
+        log_poses, distance = self.log_poses(features)[0], self.distance(features)[0]
+        if distance <= self.max_distance and -log_poses[0] <= self.max_surprise:
             return None
         likeliest = POSES[int(np.argmax(log_poses))]
         # A turned or negated film is a film again once that is undone; a photograph is none.
-        if likeliest in _UNDONE and not self._is_far(_UNDONE[likeliest][0](view)):
-            return _UNDONE[likeliest][1]
-        if likeliest.endswith("half") and not far:
+        if likeliest in _UNDONE:
+            undo, phrase = _UNDONE[likeliest]
+            if self.distance(describe(undo(small)[None]))[0] <= self.max_distance:
+                return phrase
+        if likeliest in PARTS and distance <= self.max_part_distance:
             return "seems to show only a part of the chest"
         return "does not look like a frontal chest X-ray"
 
-    def _is_far(self, view: NDArray[np.uint8]) -> bool:
-        return bool(self.distance(view[None])[0] > self.max_distance)
+
+def _highlights(small: View) -> float:
+    rank = small.size - small.size // 100
+    return float(np.partition(small.ravel(), rank)[rank]) / 255
 
 
-_UNDONE: dict[str, tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], str]] = {
+def _stored_type(name: str) -> type[np.floating]:
+    return np.float16 if name in ("components", "hidden_weights") else np.float32
+
+
+def _log_softmax(scores: Floats) -> Floats:
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+
+
+def _mirrored_pose(pose: str) -> str:
+    swapped = {"left": "right", "right": "left"}
+    return " ".join(swapped.get(word, word) for word in pose.split())
+
+
+_MIRRORED_POSES = [POSES.index(_mirrored_pose(pose)) for pose in POSES]
+
+_UNDONE: dict[str, tuple[Callable[[View], View], str]] = {
     "turned left": (lambda view: np.rot90(view, -1), "seems to lie on its side; turn it upright"),
     "turned right": (lambda view: np.rot90(view, 1), "seems to lie on its side; turn it upright"),
     "upside down": (lambda view: np.rot90(view, 2), "seems to be upside down; turn it upright"),

@@ -1,122 +1,138 @@
-"""Learning the gate from training films; nothing that it refuses needs to be at hand.
+"""Learning the gate from films; nothing that it refuses needs to be at hand.
 
 ::
 
     python -m pneumoscope.screening.gate_fit Data/chest_xray
 
-Turned, negated and halved copies of the training films stand for what must be refused; mirrored,
-slightly turned, moved and enlarged copies stand for what must not. The two limits are quantiles
-over validation films. The films of the test folder are not opened.
+What is fitted is fitted to training films: altered copies of them stand for what must be refused,
+mirrored, turned, moved and framed ones for what must not (``altered``). The limits of exposure
+come from training films too. The limits of distance and pose are quantiles over validation
+films, on which also the kind and size of the networks were chosen. The films of the test folder
+are not opened.
 """
 
 import hashlib
 import sys
-from collections.abc import Callable
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import rotate
-from sklearn.linear_model import LogisticRegression
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
 
 from pneumoscope.data.preprocessing import prepare
-from pneumoscope.data.quality import VIEW_PX, measure_view, quality_range
+from pneumoscope.data.quality import VIEW_PX
 from pneumoscope.data.radiograph import read_radiograph
 from pneumoscope.data.scan import scan_folder
 from pneumoscope.data.split import make_split
-from pneumoscope.screening.gate import GATE_PATH, MEASURED, POSES, Gate, thumbnails
+from pneumoscope.screening.altered import spoilt, varied
+from pneumoscope.screening.gate import GATE_PATH, PARTS, POSES, Floats, Gate, measure
+from pneumoscope.screening.thumbnail import describe, inner_box, shrink, thumbnail
+
+NUM_VARIED = 5
+"""Varied copies of each training film, beside itself."""
 
 NUM_COMPONENTS = 12
 """More describe training films better, and accept more of what is none."""
 
-PENALTY_C = 0.01
-"""Inverse strength of the ridge penalty of the pose scores."""
+NUM_NETWORKS, HIDDEN_UNITS, EPOCHS, PENALTY = 2, 32, 12, 0.3
+"""The networks that tell poses apart, and their training; chosen on validation films."""
 
-KEPT = 0.998
-"""Share of validation films that each of the two limits lets through."""
-
-_MAX_TURN_DEG, _MAX_CUT = 10.0, 0.1
+KEPT_BY_POSE, KEPT_BY_DISTANCE, KEPT_PARTS = 0.9955, 1.0, 0.95
+"""Shares of validation films within the limits, and of parts of them within theirs."""
 
 View = NDArray[np.uint8]
 
 
-def part(view: View, top: float, bottom: float, left: float, right: float) -> View:
-    """Returns a part of a film, given as shares of its sides, enlarged to the whole size."""
-    height, width = view.shape
-    box = (left * width, top * height, right * width, bottom * height)
-    return np.array(Image.fromarray(view).resize(view.shape[::-1], Image.Resampling.BILINEAR, box))
+def examples(films: View, rng: np.random.Generator) -> tuple[View, NDArray[np.intp]]:
+    """Returns small copies of films in all poses, (M, 64, 64), and which of ``POSES`` each is."""
+    small = []
+    for film in films:
+        right = [film, *(varied(film, rng) for _ in range(NUM_VARIED))]
+        small += [thumbnail(view) for view in right]
+        small += [thumbnail(spoilt(film, pose, rng)) for pose in POSES[1:]]
+    labels = [0] * (1 + NUM_VARIED) + list(range(1, len(POSES)))
+    return np.stack(small), np.tile(labels, len(films))
 
 
-POSED: dict[str, Callable[[View], View]] = {
-    "turned left": lambda view: np.rot90(view, 1),
-    "upside down": lambda view: np.rot90(view, 2),
-    "turned right": lambda view: np.rot90(view, 3),
-    "negative": lambda view: 255 - view,
-    "left half": lambda view: part(view, 0, 1, 0, 0.5),
-    "right half": lambda view: part(view, 0, 1, 0.5, 1),
-    "upper half": lambda view: part(view, 0, 0.5, 0, 1),
-    "lower half": lambda view: part(view, 0.5, 1, 0, 1),
-}
-"""How a film in each wrong pose is made from one that is upright and whole."""
-
-
-def varied(view: View, rng: np.random.Generator) -> View:
-    """Returns a film as it might also have been taken: mirrored, turned, moved, nearer."""
-    if rng.random() < 0.5:
-        view = view[:, ::-1]
-    degrees = rng.uniform(-_MAX_TURN_DEG, _MAX_TURN_DEG)
-    view = rotate(view, degrees, reshape=False, order=1, mode="reflect")
-    cut = rng.uniform(0, _MAX_CUT, 4)
-    return part(view, cut[0], 1 - cut[1], cut[2], 1 - cut[3])
-
-
-def fit_gate(train: NDArray[np.uint8], val: NDArray[np.uint8]) -> Gate:
+def fit_gate(train: View, val: View) -> Gate:
     """Returns the gate learnt from films, each set (N, 224, 224) uint8."""
-    rng = np.random.default_rng(0)
-    right = thumbnails(np.concatenate([train, [varied(view, rng) for view in train]]))
-    wrong = [thumbnails(np.stack([POSED[pose](view) for view in train])) for pose in POSES[1:]]
-    labels = np.repeat(np.arange(len(POSES)), [len(right), *map(len, wrong)])
-    poses = LogisticRegression(C=PENALTY_C, max_iter=1000)
-    poses.fit(np.concatenate([right, *wrong]), labels)
+    features, labels = described(train, seed=0)
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
+    features = (features - mean) / scale
+    networks = [_fit_network(features, labels, seed) for seed in range(NUM_NETWORKS)]
 
-    mean = right.mean(axis=0)
-    _, scales, directions = np.linalg.svd(right - mean, full_matrices=False)
+    right = features[labels == 0]
+    middle = right.mean(axis=0)
+    _, scales, directions = np.linalg.svd(right - middle, full_matrices=False)
     variances = scales**2 / len(right)
-    # Each thumbnail has mean 0 and deviation 1, so one direction is always empty.
-    residual = variances[NUM_COMPONENTS:].sum() / (len(variances) - 1 - NUM_COMPONENTS)
-
     lowest, highest = exposure_limits(train)
+    # The networks see films standardised about the middle of the right ones.
     gate = Gate(
-        mean=mean,
+        mean=mean + middle * scale,
+        scale=scale,
         components=directions[:NUM_COMPONENTS],
         variances=variances[:NUM_COMPONENTS],
-        residual=np.array(residual),
+        residual=variances[NUM_COMPONENTS:].sum() / (len(variances) - NUM_COMPONENTS),
         max_distance=np.array(np.inf),
-        pose_weights=poses.coef_,
-        pose_bias=poses.intercept_,
+        max_part_distance=np.array(np.inf),
+        hidden_weights=np.stack([network.coefs_[0].T for network in networks]),
+        hidden_bias=np.stack(
+            [network.intercepts_[0] + middle @ network.coefs_[0] for network in networks]
+        ),
+        pose_weights=np.stack([network.coefs_[1].T for network in networks]),
+        pose_bias=np.stack([network.intercepts_[1] for network in networks]),
         max_surprise=np.array(np.inf),
         lowest=lowest,
         highest=highest,
     )
-    limits = {
-        "max_distance": np.quantile(gate.distance(val), KEPT),
-        "max_surprise": np.quantile(-gate.log_poses(val)[:, 0], KEPT),
-    }
-    return Gate(**{**vars(gate), **{name: np.array(value) for name, value in limits.items()}})
+    return Gate(**{**vars(gate), **_limits(gate, val)})
 
 
-def exposure_limits(train: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the least and the most of each of ``MEASURED`` that is judged, (3,) each.
+def described(films: View, seed: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Returns the descriptions of films in all poses, and which of ``POSES`` each is."""
+    rng = np.random.default_rng(seed)
+    blocks = [examples(block, rng) for block in np.array_split(films, -(-len(films) // 200))]
+    labels = np.concatenate([block[1] for block in blocks])
+    return np.concatenate([describe(block[0]) for block in blocks]), labels
 
-    They lie beyond the extremes of the training films, by half of the distance from the middle
-    to the extreme, so that other machines fit in between.
-    """
-    found = quality_range(measure_view(view, height_px=VIEW_PX, width_px=VIEW_PX) for view in train)
-    low, middle, high = (
-        np.array([found.value(name, level) for name in MEASURED]) for level in (0.0, 0.5, 1.0)
+
+def _fit_network(features: Floats, labels: NDArray[np.intp], seed: int) -> MLPClassifier:
+    network = MLPClassifier(
+        (HIDDEN_UNITS,), alpha=PENALTY, max_iter=EPOCHS, batch_size=256, random_state=seed
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are meant
+        return network.fit(features, labels)
+
+
+def _limits(gate: Gate, val: View) -> dict[str, Floats]:
+    features = describe(np.stack([thumbnail(view) for view in val]))
+    spoilt_features, labels = described(val, seed=1)
+    parts = spoilt_features[np.isin(labels, [POSES.index(pose) for pose in PARTS])]
+    limits = {
+        "max_distance": np.quantile(gate.distance(features), KEPT_BY_DISTANCE),
+        "max_part_distance": np.quantile(gate.distance(parts), KEPT_PARTS),
+        "max_surprise": np.quantile(
+            -gate.log_poses(features)[:, 0], KEPT_BY_POSE, method="midpoint"
+        ),
+    }
+    return {name: np.array(value) for name, value in limits.items()}
+
+
+def exposure_limits(train: View) -> tuple[Floats, Floats]:
+    """Returns the least and the most of each of ``MEASURED`` that is judged, (4,) each.
+
+    They lie half as far again beyond what all but .1 % of the training films have at each end as
+    that is from the middle, so that other machines fit in between.
+    """
+    boxes = [inner_box(view) for view in train]
+    found = np.stack(
+        [measure(view, shrink(view, box), box) for view, box in zip(train, boxes, strict=True)]
+    )
+    low, middle, high = np.quantile(found, (0.001, 0.5, 0.999), axis=0)
     return low - 0.5 * (middle - low), high + 0.5 * (high - middle)
 
 
