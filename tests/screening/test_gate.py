@@ -12,7 +12,7 @@ from pneumoscope.data.preprocessing import prepare
 from pneumoscope.data.quality import VIEW_PX
 from pneumoscope.data.radiograph import read_radiograph
 from pneumoscope.screening.altered import SIDES, blacked_out, cut, framed, middle, turned
-from pneumoscope.screening.gate import GATE_PATH, MIN_SIDE_PX, POSES, Gate
+from pneumoscope.screening.gate import GATE_PATH, MIN_SIDE_PX, POSES, Gate, frame_warning
 from pneumoscope.screening.gate_fit import fit_gate
 from pneumoscope.screening.thumbnail import describe, thumbnail
 
@@ -225,3 +225,15 @@ class TestFit:
     def test_probabilities_sum_to_one(self, fitted: Gate) -> None:
         some = described(np.random.default_rng(0).integers(0, 256, (5, *SIZE), np.uint8))
         np.testing.assert_allclose(np.exp(fitted.log_poses(some)).sum(axis=1), 1, rtol=1e-4)
+
+
+def test_a_frame_is_told(phantoms: Path) -> None:
+    """The gate looks past it, and the networks do not all."""
+    path = sorted((phantoms / "test/NORMAL").iterdir())[0]
+    view = prepare(read_radiograph(path), 224)
+    in_frame = np.zeros_like(view)
+    in_frame[20:-20, 20:-20] = view[20:-20, 20:-20]
+    assert frame_warning(view) is None
+    assert frame_warning(in_frame) == (
+        "lies in a black or white frame (33% of it); crop it, or its score may be wrong"
+    )

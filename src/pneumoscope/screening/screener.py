@@ -27,7 +27,7 @@ from pneumoscope.labels import Label
 from pneumoscope.models.graphs import Precision
 from pneumoscope.models.scorer import Scorer, load_scorer
 from pneumoscope.screening.films import FilmSource, films_of
-from pneumoscope.screening.gate import Gate
+from pneumoscope.screening.gate import Gate, frame_warning
 from pneumoscope.screening.zips import RefusedFilm, ZippedFilm
 
 MAX_ASPECT_RATIO = 2.0
@@ -215,6 +215,8 @@ class Screener:
             objection = film.objection or self.gate.objection(view, film.height_px, film.width_px)
             if objection:
                 return self._answer(path, "abstained", warnings=(objection, *warnings))
+            if frame := frame_warning(view):
+                warnings = (*warnings, frame)
         elif film.objection:
             warnings = (film.objection, *warnings)
         return _Read(path, pixels, warnings)
