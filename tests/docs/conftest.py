@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import shlex
 import shutil
 import stat
@@ -76,6 +77,7 @@ def trained(
             *("train", recipes / f"{name}.toml", "--data", phantoms),
             *("--split", "split.csv", "--out", f"runs/{name}"),
             cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=True,
         )
     for name, run in (("cnn", "cnn"), ("scratch", "vit"), ("pretrained_ti16", "vit")):
@@ -203,6 +205,8 @@ def workspaces(
             shutil.copytree(template, folder, symlinks=True)
             (folder / ".venv").mkdir()
             (folder / ".venv" / "bin").symlink_to(programs)
+            if page == "docs/training.md":  # which makes them
+                shutil.rmtree(folder / "runs")
             if page == "docs/locked-down-networks.md":  # where they are brought by hand
                 for name in ARCHIVES:
                     shutil.copy(archives / name, folder / "Data")

@@ -27,7 +27,7 @@ def pneumoscope(arguments: list[str]) -> int:
 
     stay_here()
     if arguments[:1] in (["train"], ["study"]):
-        arguments = arguments + SHORT
+        arguments = arguments + SHORT + (["--seeds", "2"] if "--seeds" in arguments else [])
     elif arguments[:1] == ["ensemble"]:
         arguments = trained_here(arguments)
     elif arguments[:2] == ["data", "fetch"]:
@@ -104,7 +104,8 @@ def pip(arguments: list[str]) -> int:
 
 def torchrun(arguments: list[str]) -> int:
     """Starts the processes, which train for two steps."""
-    return run([sys.executable, "-m", "torch.distributed.run", *arguments, *SHORT])
+    elsewhere = ["--out", "runs/together"]  # a finished run would not be done again
+    return run([sys.executable, "-m", "torch.distributed.run", *arguments, *SHORT, *elsewhere])
 
 
 def mypy(_: list[str]) -> int:

@@ -49,6 +49,7 @@ def run_block(block: Block, workspaces, programs, sources, server) -> str:
     command = [sys.executable, "-"] if block.is_python else ["bash", "-euo", "pipefail"]
     environment = {
         **os.environ,
+        "OMP_NUM_THREADS": "1",  # threads wait for one another where the cores are busy
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests/docs"), os.environ.get("PYTHONPATH", "")]),
         "PAGES_SOURCES": sources,
