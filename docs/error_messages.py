@@ -2,14 +2,27 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
-import pneumoscope
+from source_text import GAP, Function, Module, Reader, called, has_words, modules
+from value_messages import value_messages
+
 from pneumoscope import errors
 
-PACKAGE = Path(pneumoscope.__file__).parent
-GAP = "…"
+
+@dataclass
+class Texts:
+    """The messages of one kind, and parts that stand in some of them in some cases."""
+
+    messages: set[str] = field(default_factory=set)
+    parts: set[str] = field(default_factory=set)
+
+    def add(self, reader: Reader, node: ast.expr) -> None:
+        """Takes up what an expression can say; a text that is only a gap says nothing."""
+        reader.parts.clear()
+        self.messages |= {" ".join(t.split()) for t in reader.texts(node) if has_words(t)}
+        self.parts |= {part.strip() for part in reader.parts}
 
 
 def error_classes() -> list[type[errors.PneumoscopeError]]:
@@ -24,54 +37,48 @@ def error_classes() -> list[type[errors.PneumoscopeError]]:
     return list(below(errors.PneumoscopeError))
 
 
+def in_order(texts: set[str]) -> list[str]:
+    """Returns texts by their first words."""
+    return sorted(texts, key=lambda text: (text.strip(GAP + " :;,("), text))
+
+
 @cache
 def messages() -> dict[str, list[str]]:
-    """Returns the messages by the name of their class, each once, sorted.
+    """Returns the messages by the name of their class, each once, in order.
 
     A part that is only known when it happens is a gap. A message that is only another error's
     text, or wholly made elsewhere, is left out.
     """
-    found: dict[str, set[str]] = {kind.__name__: set() for kind in error_classes()}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-                text = literal(node.args[0])
-                if node.func.id in found and any(c.isalpha() for c in text):
-                    found[node.func.id].add(text)
-    return {
-        name: sorted(texts, key=lambda text: text.strip(GAP + " ")) for name, texts in found.items()
-    }
+    return {name: in_order(found.messages) for name, found in _by_class().items()}
 
 
-def literal(node: ast.expr) -> str:
-    """Returns the text of a message as far as the source tells it."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.JoinedStr(values=parts):
-            joined = "".join(literal(part) for part in parts)
-            while GAP * 2 in joined:
-                joined = joined.replace(GAP * 2, GAP)
-            return joined
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return literal(left) + literal(right)
-        case _:
-            return GAP
+@cache
+def parts() -> dict[str, list[str]]:
+    """Returns by class what stands in some of its messages in some cases, in order."""
+    return {name: in_order(found.parts) for name, found in _by_class().items()}
 
 
-def messages_page(note: str) -> str:
-    """Returns the page of all messages; ``note`` says that it is generated."""
-    lines = [
-        "# Every message\n",
-        note,
-        f"\nBy kind of error, as the code has them; `{GAP}` stands for what is only known when it "
-        "happens: a path, a number, another message. Each says what was found, what was expected "
-        "and what to do. What lies behind them, and what to do first: "
-        "[troubleshooting](../troubleshooting.md).\n",
-    ]
-    for kind in error_classes():
-        texts = messages()[kind.__name__]
-        lines += [f"## {kind.__name__}\n", (kind.__doc__ or "").strip() + "\n"]
-        lines += [f"- ``{text}``" for text in texts] or ["No message of its own."]
-        lines += [""]
-    return "\n".join(lines)
+@cache
+def _by_class() -> dict[str, Texts]:
+    found = {kind.__name__: Texts() for kind in error_classes()}
+    for module in modules():
+        reader = Reader(module)
+        for call in (n for n in ast.walk(module.tree) if isinstance(n, ast.Call)):
+            if called(call) in found and call.args:
+                found[called(call)].add(reader, call.args[0])
+            elif called(call) == "ValueError" and in_validator(module, call):
+                rule = Texts()
+                rule.add(reader, call.args[0])
+                found["ConfigError"].messages |= {f"{GAP}: {text}" for text in rule.messages}
+    found["ConfigError"].messages |= value_messages()
+    return found
+
+
+def in_validator(module: Module, node: ast.AST) -> bool:
+    """Returns whether a node is in a rule of a recipe or a label map."""
+    return any(
+        "validator" in ast.dump(decorator)
+        for outer in module.around(node)
+        if isinstance(outer, Function)
+        for decorator in outer.decorator_list
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer
-from error_messages import messages_page
+from messages_page import messages_page
 
 from pneumoscope.cli.app import app
 from pneumoscope.config import Recipe, Section

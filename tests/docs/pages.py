@@ -1,6 +1,7 @@
 """The pages of the documentation, taken apart: code blocks, their commands, what is not run."""
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,16 @@ PAGES = sorted(
     if path.name != "CHANGELOG.md"
 )
 ALL = "all"
+SHELLS = ("", "bash", "sh", "console")
+OTHERS = ("python", "toml", "text", "powershell")
+PROGRAMS = r"pneumoscope|python3?|torchrun|pip|jupytext|properdocs|export|source|\.venv/bin/\w+"
 
 _FENCE = re.compile(
-    r"^(?:<!-- (?P<comment>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?:[ \t]*<!-- (?P<comment>[^>]*) -->\n)?(?P<indent>[ \t]*)```(?P<language>[^\n`]*)\n"
+    r"(?P<text>.*?)^(?P=indent)```[ \t]*$",
+    re.M | re.S,
 )
-_COMMAND = re.compile(r"(^|[\s(|])(pneumoscope|python3?|torchrun|pip|\.venv/bin/\w+) ", re.M)
+_COMMAND = re.compile(rf"(^|[\s(|])({PROGRAMS}) ", re.M)
 _NOT_RUN = re.compile(r"(?P<what>[^;()]+) \((?P<why>[^()]+)\)(?:; |$)")
 
 
@@ -40,7 +46,7 @@ class Block:
     def has_commands(self) -> bool:
         """Whether a reader is to type it: Python, or a shell block with one of our programs."""
         return self.is_python or (
-            self.language in ("", "bash") and bool(_COMMAND.search("\n".join(self.typed)))
+            self.language in SHELLS and bool(_COMMAND.search("\n".join(self.typed)))
         )
 
     @property
@@ -51,6 +57,14 @@ class Block:
         return prompted or lines
 
     @property
+    def answer(self) -> str:
+        """What a transcript shows below its command; empty where the block is none."""
+        lines = self.text.splitlines()
+        if not lines or not lines[0].startswith("$ "):
+            return ""
+        return "\n".join(line for line in lines if not line.startswith("$ "))
+
+    @property
     def not_run(self) -> dict[str, str]:
         """What the comment takes out, with its reason: ``not run: WHAT (WHY); WHAT (WHY)``."""
         if not self.comment.startswith("not run: "):
@@ -59,17 +73,39 @@ class Block:
         assert _NOT_RUN.sub("", items) == "", f"{self}: not WHAT (WHY); WHAT (WHY): {items}"
         return {found["what"]: found["why"] for found in _NOT_RUN.finditer(items)}
 
+    @property
+    def lines_left_out(self) -> list[str]:
+        """The lines that the comment takes out."""
+        return [
+            line
+            for line in self.typed
+            if line.strip() and any(what == ALL or what in line for what in self.not_run)
+        ]
+
+    @property
+    def lines_run(self) -> list[str]:
+        """The lines that are run."""
+        return [line for line in self.typed if line not in self.lines_left_out]
+
 
 def blocks(path: Path) -> list[Block]:
     """Returns the fenced blocks of a page, in order."""
-    text = path.read_text(encoding="utf-8")
+    return blocks_of(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
+
+
+def blocks_of(text: str, page: str) -> list[Block]:
+    """Returns the fenced blocks of a text, in order; those in lists are brought to the margin."""
     return [
         Block(
-            page=path.relative_to(ROOT).as_posix(),
+            page=page,
             line=text[: found.start()].count("\n") + 1,
-            language=found["language"],
+            language=found["language"].strip(),
             comment=found["comment"] or "",
-            text=found["text"],
+            text=textwrap.dedent(found["text"]),
         )
         for found in _FENCE.finditer(text)
     ]
+
+
+TYPED = [block for page in PAGES for block in blocks(page) if block.has_commands]
+"""Every block of the documentation that a reader types."""

@@ -1,0 +1,156 @@
+"""The programs that the pages call, cut short so that a test has the time for them.
+
+A page's command runs as it stands, but training stops after two steps on small pictures, sources
+of films are on this machine, pip installs nothing and asks no index, and tests are collected
+unless they are named. Usage: ``python cut_short.py PROGRAM ARGUMENT...``
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+ROOT = Path(__file__).parents[2]
+SHORT = ["--set", "training.max_steps=2", "--set", "model.img_size=64"]
+TRAINED = Path("trained")
+"""Where a workspace keeps bundles that were trained on its films, under the shipped names."""
+
+
+def pneumoscope(arguments: list[str]) -> int:
+    """Runs our command line in this process, away from any network."""
+    from pneumoscope.cli import main
+
+    stay_here()
+    if arguments[:1] in (["train"], ["study"]):
+        arguments = arguments + SHORT + (["--seeds", "2"] if "--seeds" in arguments else [])
+    elif arguments[:1] == ["ensemble"]:
+        arguments = trained_here(arguments)
+    elif arguments[:2] == ["data", "fetch"]:
+        shutil.rmtree("Data/chest_xray", ignore_errors=True)  # or nothing would be fetched
+    return main(arguments)
+
+
+def stay_here() -> None:
+    """Lets this process reach this machine alone, where the sources of films then are."""
+    from pneumoscope.data import fetch
+
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"a page's command asks the network for {address[0]}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    socket.socket.connect = connect_here  # type: ignore[method-assign]
+    sys.modules["kagglehub"] = None  # type: ignore[assignment]
+    known = json.loads(os.environ["PAGES_SOURCES"])
+    changed = {
+        name: replace(source, **{k: tuple(v) if k[:4] == "num_" else v for k, v in new.items()})
+        for name, source in fetch.SOURCES.items()
+        if (new := known.get(name)) is not None
+    }
+    fetch.SOURCES = MappingProxyType(changed)
+    fetch.fetch_dataset.__kwdefaults__["sources"] = fetch.SOURCES
+
+
+def trained_here(arguments: list[str]) -> list[str]:
+    """Returns arguments with bundles of the workspace's films in place of the shipped ones."""
+    return [str(TRAINED / one) if (TRAINED / one).is_dir() else one for one in arguments]
+
+
+def python(arguments: list[str]) -> int:
+    """Runs Python: environments are those of the test, scripts those of the repository."""
+    if arguments[:2] == ["-m", "venv"]:
+        folder = Path(arguments[2])
+        folder.mkdir(exist_ok=True)
+        if not (folder / "bin").exists():
+            (folder / "bin").symlink_to(os.environ["PAGES_PROGRAMS"])
+        return 0
+    if arguments[:2] == ["-m", "pytest"]:
+        return pytest(arguments[2:])
+    if arguments[0].startswith("benchmarks/"):
+        arguments = [str(ROOT / arguments[0]), *trained_here(arguments[1:])]
+        if arguments[0].endswith("full_size.py"):
+            arguments += ["--batch-size", "1", "--img-size", "32"]
+    return run([sys.executable, *arguments])
+
+
+def pytest(arguments: list[str]) -> int:
+    """Runs the tests that are named; all others are collected alone."""
+    if "PNEUMOSCOPE_FUZZ" in os.environ:
+        os.environ["PNEUMOSCOPE_FUZZ"] = "20"
+    more = ["-q", "-o", f"cache_dir={Path.cwd() / '.pytest_cache'}"]
+    if not any((ROOT / one).exists() for one in arguments):
+        more += ["--collect-only"]
+    return run([sys.executable, "-m", "pytest", *arguments, *more], cwd=ROOT)
+
+
+def pip(arguments: list[str]) -> int:
+    """Builds wheels of this package alone, and says what an installation would do."""
+    arguments = [
+        str(ROOT) + one[1:] if one == "." or one.startswith(".[") else one
+        for one in arguments
+        if one != "-e"
+    ]
+    more = ["--no-index", "--no-deps", "--no-build-isolation"]
+    more += ["--dry-run"] if arguments[0] == "install" else []
+    return run([sys.executable, "-m", "pip", *arguments, *more])
+
+
+def torchrun(arguments: list[str]) -> int:
+    """Starts the processes, which train for two steps."""
+    elsewhere = ["--out", "runs/together"]  # a finished run would not be done again
+    return run([sys.executable, "-m", "torch.distributed.run", *arguments, *SHORT, *elsewhere])
+
+
+def mypy(_: list[str]) -> int:
+    """Checks one file; all take a minute."""
+    return run([tool("mypy"), "src/pneumoscope/labels.py"], cwd=ROOT)
+
+
+def ruff(arguments: list[str]) -> int:
+    """Checks the repository."""
+    return run([tool("ruff"), *arguments], cwd=ROOT)
+
+
+def pre_commit(arguments: list[str]) -> int:
+    """Runs pre-commit in a repository of the workspace's own."""
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    shutil.copy(ROOT / ".pre-commit-config.yaml", ".")
+    return run([tool("pre-commit"), *arguments])
+
+
+def jupytext(arguments: list[str]) -> int:
+    """Runs jupytext on the workspace's copy of the notebook."""
+    return run([tool("jupytext"), *arguments])
+
+
+def tool(name: str) -> str:
+    """Returns a program of the environment of the test."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def run(command: list[str], cwd: Path | None = None) -> int:
+    """Runs a program to its end."""
+    return subprocess.run(command, cwd=cwd, check=False).returncode
+
+
+PROGRAMS = {
+    "pneumoscope": pneumoscope,
+    "python": python,
+    "python3": python,
+    "pip": pip,
+    "torchrun": torchrun,
+    "mypy": mypy,
+    "ruff": ruff,
+    "pre-commit": pre_commit,
+    "jupytext": jupytext,
+}
+
+if __name__ == "__main__":
+    sys.exit(PROGRAMS[sys.argv[1]](sys.argv[2:]))
