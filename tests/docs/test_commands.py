@@ -15,6 +15,10 @@ from pages import PAGES, ROOT, TYPED, Block, blocks, blocks_of
 
 LEFT_OUT = {
     ("CONTRIBUTING.md", ".ci/run"),
+    ("README.md", "python3 -m venv .venv && .venv/bin/pip install --index-url"),
+    ("docs/locked-down-networks.md", "pip install --index-url"),
+    ("docs/locked-down-networks.md", "pip wheel --wheel-dir wheels --find-links"),
+    ("docs/locked-down-networks.md", "pip wheel --wheel-dir wheels --index-url"),
     ("docs/locked-down-networks.md", "$env:HTTPS_PROXY"),
 }
 """What no test runs: a page, and how its line begins."""
