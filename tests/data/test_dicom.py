@@ -2,8 +2,8 @@
 
 import io
 import random
+import tracemalloc
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from pneumoscope.data import dicom, dicom_header
-from pneumoscope.data.dicom import codestream_size
+from pneumoscope.data import dicom, dicom_file
 from pneumoscope.data.radiograph import COLOUR_WARNING, Radiograph, read_radiograph
 from pneumoscope.errors import RadiographError
-from pneumoscope.screening.screener import Screener
 
 RAMP = np.linspace(0, 4095, 60).round().astype(np.uint16).reshape(6, 10)
 FULL_SCALE = (0, 65535)
@@ -217,6 +215,38 @@ class TestGreyChain:
         film = read(RAMP, BitsStored=12, PixelPaddingValue=4095, PixelPaddingRangeLimit=3000)
         np.testing.assert_array_equal(film.pixels == 0, (RAMP >= 3000) | (RAMP == 0))
 
+    @pytest.mark.parametrize(
+        ("stored", "padding", "is_padding"),
+        [
+            (np.array([[65535, 1, 4095]], np.uint16), 65535, [[True, False, False]]),
+            (np.array([[-32768, 1, -2048, 2047]], np.int16), -32768, [[True] + [False] * 3]),
+            (np.array([[-2000, 1, 2047]], np.int16), 63536, [[True, False, False]]),
+        ],
+    )
+    def test_padding_outside_of_the_stored_bits(
+        self, stored: np.ndarray, padding: int, is_padding: list[list[bool]]
+    ) -> None:
+        dataset = radiograph(stored, BitsStored=12)
+        plain = read_radiograph(written(dataset)).pixels
+        dataset.add_new("PixelPaddingValue", "SS" if padding < 0 else "US", padding)
+        padded = read_radiograph(written(dataset)).pixels
+        np.testing.assert_array_equal(padded, np.where(is_padding, 0, plain))
+
+    @pytest.mark.parametrize("first", [64512, -1024])
+    def test_voi_table_in_rescaled_units_below_zero(self, first: int) -> None:
+        item = Dataset()
+        item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [4096, first, 16])
+        item.add_new("LUTData", "OW", (np.arange(4096) * 16).astype("<u2").tobytes())
+        film = read(
+            RAMP,
+            BitsStored=12,
+            RescaleSlope=1,
+            RescaleIntercept=-1024,
+            VOILUTSequence=Sequence([item]),
+        )
+        np.testing.assert_array_equal(film.pixels, RAMP * 16)
+        assert film.warnings == ()
+
 
 def lookup_table(entries: np.ndarray, first: int, depth: int) -> Sequence:
     item = Dataset()
@@ -275,6 +305,14 @@ class TestEncodings:
         film = read_radiograph(stream.getvalue())
         np.testing.assert_array_equal(film.pixels, read(RAMP, BitsStored=12).pixels)
 
+    def test_jpeg_of_thousands_of_scans(self) -> None:
+        dataset = jpeg_radiograph(np.zeros((64, 64), np.uint8))
+        stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        scan = stream[stream.rfind(b"\xff\xda") : -2]
+        dataset.PixelData = encapsulate([stream[:-2] + scan * 1000 + b"\xff\xd9"])
+        with pytest.raises(RadiographError, match="more than the 64 JPEG scans"):
+            read_radiograph(written(dataset))
+
     def test_padding_after_the_pixels(self) -> None:
         dataset = radiograph(RAMP, BitsStored=12)
         dataset.PixelData += bytes(10)
@@ -307,6 +345,11 @@ class TestColour:
         deep = read(self.RGB.astype(np.uint16) * 257)
         np.testing.assert_array_equal(deep.pixels, self.LUMA)
 
+    def test_fewer_than_8_bits_reach_white(self) -> None:
+        values = np.array([0, 1, 31, 63], np.uint8)
+        film = read(np.repeat(values, 3).reshape(1, 4, 3), BitsStored=6)
+        assert film.pixels.tolist() == [[0, 4, 125, 255]]
+
     def test_palette(self) -> None:
         dataset = radiograph(np.array([[0, 1, 2, 3]], np.uint8))
         dataset.PhotometricInterpretation = "PALETTE COLOR"
@@ -337,7 +380,7 @@ class TestRefusals:
                 "is a DICOM object of the class 'CT Image Storage'",
             ),
             ({"PixelData": None}, "is a DICOM object without an image"),
-            ({"NumberOfFrames": 3}, "holds 3 frames or pages, expected one"),
+            ({"NumberOfFrames": 3}, "holds several frames or pages, expected one"),
             ({"BitsAllocated": 32, "BitsStored": 32}, "has 32 bits stored in 32"),
             ({"BitsStored": 12, "HighBit": 15}, "declares high bit 15 for 12 bits stored"),
             ({"PhotometricInterpretation": "HSV"}, "has one grey channel but is called 'HSV'"),
@@ -406,61 +449,37 @@ class TestRefusals:
         with pytest.raises(RadiographError, match=r"10 x 10 pixels, but .* 3000 x 40"):
             read_radiograph(written(dataset))
 
-    @pytest.mark.parametrize("header", ["whole", "no group length", "no preamble", "implicit"])
+    @pytest.mark.parametrize("header", ["whole", "no group length", "syntax far behind"])
     def test_a_deflated_bomb_is_not_unpacked(
-        self, monkeypatch: pytest.MonkeyPatch, header: str
+        self, header: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However its header is written, pydicom never inflates it without a limit."""
-        monkeypatch.setattr(dicom_header, "MAX_FILE_BYTES", 1_000_000)
-        zeros = np.zeros((2000, 1000), np.uint8)
-        content = written(radiograph(zeros, DeflatedExplicitVRLittleEndian))
-        assert len(content) < 10_000
-        if header == "no group length":
+        monkeypatch.setattr(dicom_file, "MAX_FILE_BYTES", 4_000_000)
+        zeros = np.zeros((8000, 8000), np.uint8)
+        dataset = radiograph(zeros, DeflatedExplicitVRLittleEndian)
+        if header == "syntax far behind":
+            dataset.file_meta.FileMetaInformationVersion = bytes(4000)
+        content = written(dataset)
+        if header == "no group length":  # (0002,0000) UL takes twelve bytes
             content = content[:132] + content[144:]
-        elif header == "no preamble":
-            content = content[132:]
-        elif header == "implicit":
-            at = content.index(b"\x02\x00\x10\x00UI")
-            size = content[at + 6 : at + 8]
-            content = content[:132] + content[at : at + 4] + size + b"\0\0" + content[at + 8 :]
-
-        unpacked = []
-        monkeypatch.setattr(zlib, "decompress", lambda *args, **options: unpacked.append(args))
-        expected = {
-            "implicit": "is a DICOM object without an image",  # nobody takes it for deflated
-        }.get(header, "unpacks to more than the 1,000,000 bytes")
-        with pytest.raises(RadiographError, match=expected):
+        assert len(content) < 80_000
+        tracemalloc.start()
+        with pytest.raises(RadiographError, match="unpacks to more than the 4,000,000 bytes"):
             read_radiograph(content)
-        assert not unpacked
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 4_000_000
 
-    def test_a_deflated_file_inside_a_deflated_one(self) -> None:
-        """What comes out must not be taken for one more header, which says deflated again."""
-        inner = written(radiograph(RAMP, DeflatedExplicitVRLittleEndian))[132:]
-        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        outer = written(radiograph(RAMP, DeflatedExplicitVRLittleEndian))
-        start = 144 + int.from_bytes(outer[140:144], "little")
-        content = outer[:start] + packer.compress(inner) + packer.flush()
-        with pytest.raises(RadiographError, match="has a header that cannot be read"):
-            read_radiograph(content)
-
-    def test_jpeg_data_of_many_scans(self) -> None:
-        stream = io.BytesIO()
-        Image.fromarray(np.zeros((8, 8), np.uint8)).save(stream, "JPEG")
-        content = stream.getvalue()
-        at = content.index(b"\xff\xda")
-        many = content[:at] + content[at : at + 10] * 101 + content[at:]
-        dataset = radiograph(np.zeros((8, 8), np.uint8), JPEGBaseline8Bit)
-        dataset.PixelData = encapsulate([many])
-        with pytest.raises(RadiographError, match="is a JPEG image of 102 scans, expected at most"):
-            read_radiograph(written(dataset))
+    def test_deflated_without_a_group_length_is_read(self) -> None:
+        content = written(radiograph(RAMP, DeflatedExplicitVRLittleEndian, BitsStored=12))
+        film = read_radiograph(content[:132] + content[144:])
+        np.testing.assert_array_equal(film.pixels, read(RAMP, BitsStored=12).pixels)
 
 
 def test_only_elements_of_the_picture_are_parsed() -> None:
     groups = {tag_for_keyword(word) >> 16 for word in dicom._ELEMENTS}
-    # 0010 is the patient's; 0020 and 0054 hold the view.
-    assert groups == {0x0008, 0x0018, 0x0020, 0x0028, 0x0054, 0x7FE0}
-    outside = [word for word in dicom._ELEMENTS if tag_for_keyword(word) >> 16 in (8, 0x20, 0x54)]
-    assert sorted(outside) == [
+    assert groups == {0x0008, 0x0018, 0x0020, 0x0028, 0x0054, 0x7FE0}  # 0010 is the patient's
+    of_other_groups = [w for w in dicom._ELEMENTS if tag_for_keyword(w) >> 16 in (8, 0x20, 0x54)]
+    assert sorted(of_other_groups) == [
         "Modality",
         "PatientOrientation",
         "PresentationIntentType",
@@ -468,41 +487,6 @@ def test_only_elements_of_the_picture_are_parsed() -> None:
         "SpecificCharacterSet",
         "ViewCodeSequence",
     ]
-
-
-class TestNamesUnderOtherTags:
-    """A name may stand in any element; no answer repeats it."""
-
-    SECRET = "SECRET^JOHN"
-
-    @pytest.mark.parametrize(
-        "keyword",
-        ["Modality", "BodyPartExamined", "ViewPosition", "PhotometricInterpretation",
-         "PresentationIntentType", "VOILUTFunction", "SOPClassUID"],
-    )  # fmt: skip
-    def test_in_a_text(self, keyword: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = written(radiograph(RAMP, **{keyword: self.SECRET}))
-        self.check(content)
-
-    @pytest.mark.parametrize(
-        ("tag", "vr"),
-        [(b"\x28\0\x08\0", b"IS"), (b"\x28\0\x50\x10", b"DS"), (b"\x28\0\x10\0", b"US"),
-         (b"\x28\0\x53\x10", b"DS"), (b"\x08\0\x05\0", b"CS")],
-    )  # fmt: skip
-    def test_in_a_number(self, tag: bytes, vr: bytes) -> None:
-        dataset = radiograph(RAMP)
-        dataset.PatientName = self.SECRET
-        content = written(dataset)
-        element = b"\x10\0\x10\0PN"
-        assert element in content
-        self.check(content.replace(element, tag + vr))
-
-    def check(self, content: bytes) -> None:
-        answer = Screener.load().screen(content)
-        assert answer.error or answer.warnings or answer.decision
-        assert "SECRET" not in f"{answer.error} {answer.warnings}"
 
 
 class TestRealFiles:
@@ -672,21 +656,6 @@ def test_no_other_exception_for_hundreds_of_mutations() -> None:
     assert outcomes.count("refused") > 50
 
 
-@pytest.mark.parametrize(
-    ("stream", "size"),
-    [
-        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xff\xc0\x00\x0b\x08\x00\x14\x00\x0a\x01", (20, 10)),
-        (b"\xff\xd8\xff\xf7\x00\x0b\x10\x00\x32\x00\x0a\x01\x01", (50, 10)),
-        (b"\xff\x4f\xff\x51\x00\x29\x00\x00" + bytes([0, 0, 0, 9, 0, 0, 0, 7]) + bytes(8), (7, 9)),
-        (b"\xff\xd8\xff\xda", None),
-        (b"\xff\xd8", None),
-        (b"RLE", None),
-    ],
-)
-def test_codestream_size(stream: bytes, size: tuple[int, int] | None) -> None:
-    assert codestream_size(stream) == size
-
-
 @pytest.mark.parametrize("film", ["RG1", "RG3"])
 def test_real_films_are_the_same_in_every_encoding(film: str) -> None:
     """Radiographs of 1841 x 1955 and 1760 x 1760, 15 bits: reversible JPEG 2000 and plain."""
@@ -698,76 +667,3 @@ def test_real_films_are_the_same_in_every_encoding(film: str) -> None:
     plain, packed = map(read_radiograph, paths)
     np.testing.assert_array_equal(plain.pixels, packed.pixels)
     assert plain.pixels.dtype == np.uint16
-
-
-OTHER_PART = "says that it shows another part of the body, not a chest"
-LATERAL = "says that it is a lateral or oblique view, not a frontal one"
-
-
-def view_code(meaning: str) -> Sequence:
-    item = Dataset()
-    item.CodeMeaning = meaning
-    return Sequence([item])
-
-
-@pytest.mark.parametrize(
-    ("tags", "objection"),
-    [
-        ({}, None),
-        ({"BodyPartExamined": "CHEST", "ViewPosition": "PA"}, None),
-        ({"BodyPartExamined": " port chest ", "ViewPosition": "AP"}, None),
-        ({"BodyPartExamined": "THORAX", "ViewPosition": ""}, None),
-        ({"BodyPartExamined": "TORAX"}, None),
-        ({"BodyPartExamined": "whatever"}, None),
-        ({"BodyPartExamined": "CHEST", "ViewPosition": "LLD"}, None),
-        ({"PatientOrientation": ["L", "F"]}, None),
-        ({"ViewCodeSequence": view_code("postero-anterior")}, None),
-        ({"BodyPartExamined": "HAND"}, OTHER_PART),
-        ({"BodyPartExamined": "L-SPINE"}, OTHER_PART),
-        ({"BodyPartExamined": "CHEST", "ViewPosition": "LL"}, LATERAL),
-        ({"ViewPosition": "LATERAL LEFT"}, LATERAL),
-        ({"ViewPosition": "LLO"}, LATERAL),
-        ({"ViewPosition": "", "PatientOrientation": ["P", "F"]}, LATERAL),
-        ({"ViewCodeSequence": view_code("left lateral")}, LATERAL),
-        ({"ViewCodeSequence": view_code("left lateral decubitus")}, None),
-    ],
-)
-def test_what_the_file_says_it_shows(tags: dict[str, Any], objection: str | None) -> None:
-    assert read(np.zeros((4, 4), np.uint8), **tags).objection == objection
-
-
-def test_a_part_of_the_body_that_is_not_known_is_a_warning() -> None:
-    film = read(np.zeros((4, 4), np.uint8), BodyPartExamined="WHATEVER")
-    assert film.warnings == ("names its part of the body in a word that is not known here",)
-
-
-class TestDeclaredDepth:
-    def test_colour_of_fewer_than_eight_bits(self) -> None:
-        rgb = np.full((4, 4, 3), 63, np.uint8)
-        assert (read(rgb, BitsStored=6).pixels == 255).all()
-
-    @pytest.mark.parametrize(
-        ("kind", "value", "declared"),
-        [(np.uint16, 4095, 65535), (np.int16, -2048, -32768), (np.uint16, 4095, 4095)],
-    )
-    def test_padding_in_bits_that_are_not_stored(
-        self, kind: type, value: int, declared: int
-    ) -> None:
-        pixels = np.full((4, 4), 100, kind)
-        pixels[0] = value
-        film = read(pixels, BitsStored=12, PixelPaddingValue=declared)
-        assert (film.pixels[0] == 0).all()
-        assert (film.pixels[1:] > 0).all()
-
-    def test_a_table_that_begins_below_zero(self) -> None:
-        """Its first value has the sign of the rescaled values, and is stored as 64512."""
-        item = Dataset()
-        item.LUTDescriptor = [2048, 64512, 8]
-        item.LUTData = np.repeat(np.arange(256), 8).astype("<u2").tobytes()
-        pixels = np.array([[0, 1024, 2047]], np.uint16)
-        film = read(
-            pixels, BitsStored=12, RescaleSlope=1, RescaleIntercept=-1024,
-            VOILUTSequence=Sequence([item]),
-        )  # fmt: skip
-        assert film.warnings == ()
-        assert (film.pixels[0] / 257).tolist() == [0, 128, 255]

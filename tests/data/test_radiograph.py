@@ -5,7 +5,6 @@ import os
 import random
 import struct
 import threading
-import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile
 
 from pneumoscope.data import decoding, radiograph
-from pneumoscope.data.radiograph import (
-    COLOUR_WARNING,
-    Radiograph,
-    read_radiograph,
-    sniff_format,
-)
-from pneumoscope.data.tiff import check_tiff
+from pneumoscope.data.radiograph import COLOUR_WARNING, read_radiograph, sniff_format
 from pneumoscope.errors import RadiographError
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -231,81 +224,11 @@ class TestLimits:
         with pytest.raises(RadiographError, match="more than the 67,108,864 pixels"):
             read_radiograph(content)
 
-    def test_jpeg_of_many_scans(self) -> None:
-        content = encoded(Image.fromarray(np.zeros((8, 8), np.uint8)), "JPEG", progressive=True)
-        at = content.index(b"\xff\xda")
-        many = content[:at] + content[at : at + 10] * 101 + content[at:]
-        with pytest.raises(RadiographError, match="scans, expected at most 100"):
-            read_radiograph(many)
-
-    @pytest.mark.parametrize(
-        ("tags", "reason"),
-        [
-            ({322: 40_000, 323: 16}, "declares tiles of 16 x 40000 pixels in an image of 8 x 8"),
-            ({322: 40_000, 323: 40_000}, "has more than the 67,108,864 pixels"),
-            ({278: 2**31}, "declares strips of 2,147,483,648 rows in an image of 8"),
-            ({339: 2}, "has signed samples, expected unsigned ones"),
-        ],
-    )
-    def test_tiff_that_would_be_decoded_into_more(self, tags: dict[int, int], reason: str) -> None:
-        stream = io.BytesIO(encoded(Image.fromarray(np.zeros((8, 8), np.uint8)), "TIFF"))
-        image = Image.open(stream)
-        for tag, value in tags.items():
-            image.tag_v2[tag] = value  # type: ignore[attr-defined]
-        with pytest.raises(RadiographError, match=reason):
-            check_tiff(image)
-
-    def test_a_chain_of_pages_is_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pages = [Image.fromarray(np.zeros((8, 8), np.uint8))] * 300
-        content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-        steps = []
-        seek = TiffImagePlugin.TiffImageFile._seek  # type: ignore[attr-defined]
-
-        def counted(image: object, frame: int) -> None:
-            steps.append(frame)
-            seek(image, frame)
-
-        monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "_seek", counted)
-        with pytest.raises(RadiographError, match="holds several frames or pages"):
-            read_radiograph(content)
-        assert max(steps) == 1
-
-    def test_large_films_take_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What decoding needs is not multiplied by the number of threads."""
-        monkeypatch.setattr("pneumoscope.data.decoding._MANY_PIXELS", 63)
-        content = encoded(Image.fromarray(np.zeros((8, 8), np.uint8)), "PNG")
-        at_once, most = 0, 0
-        load = radiograph._load_image
-
-        def watched(image: Image.Image, kind: str) -> Radiograph:
-            nonlocal at_once, most
-            at_once += 1
-            most = max(most, at_once)
-            time.sleep(0.02)
-            at_once -= 1
-            return load(image, kind)
-
-        monkeypatch.setattr(radiograph, "_load_image", watched)
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(read_radiograph, [content] * 8))
-        assert most == 1
-        monkeypatch.setattr("pneumoscope.data.decoding._MANY_PIXELS", 64)
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(read_radiograph, [content] * 8))
-        assert most > 1
-
-    def test_brightness_multiplied_by_opacity(self) -> None:
-        grey = Image.merge("LA", [Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 255)])
-        film = radiograph._grey_of(grey.convert("La"))
-        assert (film[0] == 200).all()
-
     def test_several_pages_are_refused(self) -> None:
         page = Image.fromarray(RAMP)
         for kind in ("TIFF", "PNG"):
             content = encoded(page, kind, save_all=True, append_images=[page.rotate(180)])
-            with pytest.raises(
-                RadiographError, match="holds several frames or pages, expected one"
-            ):
+            with pytest.raises(RadiographError, match="holds several frames or pages"):
                 read_radiograph(content)
 
 

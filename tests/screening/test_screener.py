@@ -281,11 +281,11 @@ def test_what_a_file_says_of_itself(bundle: Bundle) -> None:
     if hand is None:
         pytest.skip("the package pydicom-data is not here")
     assert Screener.load(bundle).screen(hand).warnings[0] == (
-        "says that it shows another part of the body, not a chest"
+        "says that it shows 'EXTREMITY', not a chest"
     )
     open_door = Screener.load(bundle, gate=False).screen(hand)
     assert open_door.status == "ok"
-    assert open_door.warnings[0] == "says that it shows another part of the body, not a chest"
+    assert open_door.warnings[0] == "says that it shows 'EXTREMITY', not a chest"
 
 
 def test_views_are_what_the_network_saw(screener: Screener) -> None:

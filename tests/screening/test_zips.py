@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumoscope.data.decoding import MAX_FILE_BYTES
+from pneumoscope.data.radiograph import MAX_FILE_BYTES
 from pneumoscope.errors import RadiographError
 from pneumoscope.screening.films import list_films
 from pneumoscope.screening.zips import ZippedFilm

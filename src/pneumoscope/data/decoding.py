@@ -14,15 +14,15 @@ from PIL import Image, UnidentifiedImageError
 
 from pneumoscope.errors import RadiographError
 
-MAX_FILE_BYTES = 256 * 2**20
-"""Largest file that is opened, 256 MiB: 40 megapixels of uncompressed 16-bit RGB fit."""
-
 MAX_PIXELS = 2**26
 """Most pixels that are decoded, 67 million: a 35 x 43 cm film digitised at 50 um has 60 million.
 
 Checked against the header before any pixel is decoded, so that a few kilobytes that unpack to
 gigabytes cost nothing.
 """
+
+MAX_SIDE_PX = 2**16 - 1
+"""Longest side, what JPEG and DICOM can declare; resampling costs memory for every row."""
 
 _NOTEWORTHY = (
     ("truncated file read", "has metadata that are cut short"),
@@ -50,15 +50,12 @@ def decoding(kind: str) -> Iterator[list[str]]:
             raise
         except Image.DecompressionBombError:
             raise too_many_pixels() from None
-        except UnidentifiedImageError as error:
-            raise RadiographError(
-                f"is a {kind} file that is damaged or of a kind that is not read here; copy it "
-                "again, or save it as 8- or 16-bit grey PNG"
-            ) from error
         except Exception as error:
-            reason = one_line(str(error).partition("\n")[0][:120])
-            if kind == "DICOM" or not reason:  # its readers quote values, which may be names
-                reason = type(error).__name__
+            # What is raised about DICOM quotes values, and a damaged tag may stand before a name.
+            words = "" if kind == "DICOM" else str(error)
+            reason = one_line(words.partition("\n")[0][:120]) or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                reason = "its header makes no sense"
             raise RadiographError(
                 f"is a damaged or truncated {kind} file ({reason}); copy or export it again"
             ) from error
@@ -78,12 +75,47 @@ def check_num_pixels(height_px: int, width_px: int) -> None:
     """Refuses sizes that no film has, before anything is decoded.
 
     Raises:
-        RadiographError: no pixels, or more than :data:`MAX_PIXELS`.
+        RadiographError: no pixels, more than :data:`MAX_PIXELS`, or a side that is longer than
+            :data:`MAX_SIDE_PX`.
     """
     if height_px < 1 or width_px < 1:
         raise RadiographError(f"declares {height_px} x {width_px} pixels, expected a film")
     if height_px * width_px > MAX_PIXELS:
         raise too_many_pixels()
+    if max(height_px, width_px) > MAX_SIDE_PX:
+        raise RadiographError(
+            f"has a side of more than the {MAX_SIDE_PX:,} pixels a film may have; is it one?"
+        )
+
+
+_room = threading.Condition()
+_num_pixels_taken = 0
+_holding = threading.local()
+
+
+@contextmanager
+def room_for(num_pixels: int) -> Iterator[None]:
+    """Waits until films being decoded in all threads have at most :data:`MAX_PIXELS` together.
+
+    So memory depends on the largest film, not on the number of threads. Inside the block, a
+    second one of the same thread has its room already.
+    """
+    global _num_pixels_taken
+    if getattr(_holding, "room", False):
+        yield
+        return
+    num_pixels = min(num_pixels, MAX_PIXELS)
+    with _room:
+        _room.wait_for(lambda: _num_pixels_taken + num_pixels <= MAX_PIXELS)
+        _num_pixels_taken += num_pixels
+    _holding.room = True
+    try:
+        yield
+    finally:
+        _holding.room = False
+        with _room:
+            _num_pixels_taken -= num_pixels
+            _room.notify_all()
 
 
 def too_many_pixels() -> RadiographError:
@@ -91,45 +123,19 @@ def too_many_pixels() -> RadiographError:
     return RadiographError(f"has more than the {MAX_PIXELS:,} pixels a film may have; is it one?")
 
 
-def several_frames(num_frames: int | None = None) -> RadiographError:
-    """Returns the error for a file of several frames or pages, ``None`` where nobody counted."""
-    number = num_frames or "several"
+def several_frames() -> RadiographError:
+    """Returns the error for a file of several frames or pages."""
     return RadiographError(
-        f"holds {number} frames or pages, expected one; save the film as a file of its own"
+        "holds several frames or pages, expected one; save the film as a file of its own"
     )
 
 
-_MANY_PIXELS = 2**23
-_one_large_film = threading.Lock()
-
-
-@contextmanager
-def room_for(height_px: int, width_px: int) -> Iterator[None]:
-    """Lets large films through one at a time: what they need while they are decoded adds up."""
-    if height_px * width_px <= _MANY_PIXELS:
-        yield
-        return
-    with _one_large_film:
-        yield
-
-
-_MAX_SCANS = 100
-"""Most scans of a JPEG stream; progressive films have about ten, and each costs a decoding."""
-
-
-def check_num_scans(stream: bytes) -> None:
-    """Refuses JPEG streams that a decoder would go over again and again.
-
-    A marker cannot occur in the compressed data themselves (ISO 10918-1 B.1.1.5).
-
-    Raises:
-        RadiographError: more than a hundred scans.
-    """
-    num_scans = stream.count(b"\xff\xda") if stream.startswith(b"\xff\xd8") else 0
-    if num_scans > _MAX_SCANS:
-        raise RadiographError(
-            f"is a JPEG image of {num_scans:,} scans, expected at most {_MAX_SCANS}; is it a film?"
-        )
+def unusual_samples(kind: str) -> RadiographError:
+    """Returns the error for samples of a kind that is not read."""
+    return RadiographError(
+        f"has samples of an unusual kind ({kind}), expected grey of 1 to 16 bits, or colour; "
+        "export it as 8- or 16-bit grey"
+    )
 
 
 # Python's warning filters belong to the process. So the first thread to decode redirects them

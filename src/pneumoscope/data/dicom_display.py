@@ -5,7 +5,6 @@ interpretation), C.7.5.1.1.2 (pixel padding).
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,14 @@ from pydicom import Dataset
 from pydicom.pixels import apply_rescale, apply_windowing  # type: ignore[attr-defined]
 from pydicom.uid import ExplicitVRBigEndian
 
+from pneumoscope.data.grey import looked_up, row_bands
 from pneumoscope.data.radiograph import Pixels
 from pneumoscope.errors import RadiographError
 
-_ROWS = 256
+_COLOURS = (  # PS3.3 C.7.6.3.1.2; nothing else is quoted, it might be a name
+    *("PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "YBR_FULL", "YBR_FULL_422"),
+    *("YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB"),
+)
 
 
 @dataclass
@@ -29,30 +32,10 @@ class _Values:
     low: float
     high: float
 
-    def stretched(self, kind: type[np.uint8] | type[np.uint16]) -> Any:
-        """The array with ``low`` at 0 and ``high`` at the type's largest value, rounded."""
-        top = np.iinfo(kind).max
-
-        def scaled(rows: NDArray[Any]) -> NDArray[Any]:
-            return np.clip((rows - self.low) * (top / (self.high - self.low)), 0, top)
-
-        return _by_rows(self.array, scaled, kind)
-
-
-def _by_rows(
-    array: NDArray[Any],
-    function: Callable[[NDArray[Any]], NDArray[Any]],
-    kind: type[np.uint8] | type[np.uint16] = np.uint16,
-) -> Any:
-    """Returns what ``function`` gives for each value, rounded.
-
-    A few rows at a time: in float64 a large film would need half a gigabyte, several times.
-    """
-    rounded = np.empty(array.shape, kind)
-    for start in range(0, len(array), _ROWS):
-        rows = slice(start, start + _ROWS)
-        rounded[rows] = np.rint(function(array[rows]))
-    return rounded
+    def stretched(self, top: int) -> NDArray[Any]:
+        """The array with ``low`` at 0 and ``high`` at ``top``, clipped and rounded."""
+        scaled = (self.array - self.low) * (top / (self.high - self.low))
+        return np.rint(np.clip(scaled, 0, top))
 
 
 def render_grey(stored: NDArray[Any], dataset: Dataset) -> tuple[Pixels, tuple[str, ...]]:
@@ -66,32 +49,54 @@ def render_grey(stored: NDArray[Any], dataset: Dataset) -> tuple[Pixels, tuple[s
     """
     photometric = str(dataset.PhotometricInterpretation)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        called = f"called {photometric!r}" if photometric in _COLOURS else "not called grey"
         raise RadiographError(
-            f"has one grey channel but is called {photometric[:16]!r}, "
-            "expected MONOCHROME1 or MONOCHROME2"
+            f"has one grey channel but is {called}, expected MONOCHROME1 or MONOCHROME2"
         )
     bits = int(dataset.BitsStored)
     signed = stored.dtype.kind == "i"
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    values = _Values(stored.astype(np.int32), low, high)
-    shown, notes = _apply_voi(_apply_modality(values, dataset), dataset, bits)
-    pixels = shown.stretched(np.uint8 if bits <= 8 and shown is values else np.uint16)
+    # A pixel depends on its stored value alone, so the chain runs once for each of them.
+    patterns = stored.view(f"u{stored.dtype.itemsize}")
+    every = np.arange(2 ** (8 * stored.dtype.itemsize)).astype(patterns.dtype).view(stored.dtype)
+    unused_bits = 8 * stored.dtype.itemsize - bits
+    values = _Values(((every << unused_bits) >> unused_bits).astype(np.int32), low, high)
+    occurs = np.zeros(every.size, np.bool_)
+    for rows in row_bands(*patterns.shape):
+        occurs[patterns[rows]] = True
+    shown, notes = _apply_voi(_apply_modality(values, dataset), dataset, bits, occurs)
+    levels: Pixels
+    if bits <= 8 and shown is values:
+        levels = shown.stretched(255).astype(np.uint8)
+    else:
+        levels = shown.stretched(65535).astype(np.uint16)
     if photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is white, after VOI
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    pixels[_is_padding(values, dataset)] = 0
-    return pixels, notes
+        levels = np.iinfo(levels.dtype).max - levels
+    levels[_is_padding(every, values.array, dataset)] = 0
+    return looked_up(levels, patterns), notes
 
 
-def _is_padding(stored: _Values, dataset: Dataset) -> NDArray[np.bool_]:
-    # PS3.3 C.7.5.1.1.2: padding is no part of the film, whatever its value would look like.
+def _is_padding(
+    every: NDArray[Any], values: NDArray[np.int32], dataset: Dataset
+) -> NDArray[np.bool_]:
+    # PS3.3 C.7.5.1.1.2: padding is no part of the film, whatever its value would look like. It
+    # may use bits that pixels do not, so both the bare and the cleared values are compared.
     if (value := dataset.get("PixelPaddingValue")) is None:
-        return np.zeros(stored.array.shape, np.bool_)
+        return np.zeros(values.shape, np.bool_)
     limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [int(value), int(value if limit is None else limit)]
-    # Some machines fill all allocated bits, of which those that are not stored were cleared.
-    num_values = int(stored.high - stored.low) + 1
-    first, last = sorted(int((end - stored.low) % num_values + stored.low) for end in ends)
-    return (stored.array >= first) & (stored.array <= last)
+    first, last = sorted(
+        _as_stored(int(v), every.dtype) for v in (value, value if limit is None else limit)
+    )
+    bare = every.astype(np.int32)
+    return ((values >= first) & (values <= last)) | ((bare >= first) & (bare <= last))
+
+
+def _as_stored(value: int, dtype: np.dtype[Any]) -> int:
+    # Some writers give a negative value as unsigned, or the reverse.
+    span = 2 ** (8 * dtype.itemsize)
+    info = np.iinfo(dtype)
+    other = value - span if value > info.max else value + span if value < info.min else value
+    return other if info.min <= other <= info.max else value
 
 
 def _apply_modality(values: _Values, dataset: Dataset) -> _Values:
@@ -107,7 +112,9 @@ def _apply_modality(values: _Values, dataset: Dataset) -> _Values:
     return _Values(apply_rescale(values.array, dataset), min(ends), max(ends))
 
 
-def _apply_voi(values: _Values, dataset: Dataset, bits: int) -> tuple[_Values, tuple[str, ...]]:
+def _apply_voi(
+    values: _Values, dataset: Dataset, bits: int, occurs: NDArray[np.bool_]
+) -> tuple[_Values, tuple[str, ...]]:
     # PS3.3 C.11.2.1: several tables or windows are alternatives; the first is shown.
     centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
@@ -129,8 +136,8 @@ def _apply_voi(values: _Values, dataset: Dataset, bits: int) -> tuple[_Values, t
         view.PhotometricInterpretation = "MONOCHROME2"
         view.BitsStored, view.PixelRepresentation = 16, 0
         view.WindowCenter, view.WindowWidth, view.VOILUTFunction = centre, width, function
-        shown = _Values(_by_rows(values.array, lambda rows: apply_windowing(rows, view)), 0, 65535)
-    if np.ptp(shown.array) == 0 < np.ptp(values.array):
+        shown = _Values(apply_windowing(values.array, view), 0, 65535)
+    if np.ptp(shown.array[occurs]) == 0 < np.ptp(values.array[occurs]):
         return values, ("declares a display window that shows nothing; its full range was used",)
     return shown, ()
 
@@ -142,9 +149,11 @@ def _look_up(values: _Values, item: Dataset, dataset: Dataset) -> _Values:
     if not 8 <= depth <= 16:
         raise RadiographError(f"has a lookup table of {depth} bits, expected 8 to 16")
     num_entries = num_entries or 2**16
-    # It has the sign of what is looked up (C.11.2.1.1), and is read with that of stored values.
-    if first >= 2**15 and first > values.high and values.low < 0:
-        first -= 2**16
+    # The first value mapped has the sign of what is mapped, not of what is stored.
+    for shift in (0, -(2**16), 2**16):
+        if first + shift <= values.high and first + shift + num_entries > values.low:
+            first += shift
+            break
     data = item.LUTData
     if isinstance(data, bytes):
         order = ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"

@@ -26,12 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumoscope.data.radiograph import Radiograph
+from pneumoscope.data.grey import row_bands
+from pneumoscope.data.radiograph import Pixels, Radiograph
 
 PREPROCESSING_VERSION = "1"
 """Changes whenever :func:`prepare` would give other pixels for the same film."""
-
-_ROWS = 256
 
 _Scaled = TypeVar("_Scaled", NDArray[Any], Any)
 
@@ -45,19 +44,24 @@ def prepare(radiograph: Radiograph, img_size: int) -> NDArray[np.uint8]:
     pixels = radiograph.pixels
     if pixels.dtype == np.uint8 and pixels.shape == (img_size, img_size):
         return np.array(pixels, np.uint8)
-    # 16-bit films are resampled in float and rounded once: Pillow has no 16-bit filters, and
-    # rounding to 8 bits first would lose the steps that averaging many pixels recovers.
-    image = Image.fromarray(pixels if pixels.dtype == np.uint8 else _in_levels(pixels))
+    if pixels.dtype == np.uint8:
+        image = Image.fromarray(pixels)
+    else:
+        image = _squeezed_sideways(pixels, img_size)
     resized = image.resize((img_size, img_size), Image.Resampling.BILINEAR)
     return np.asarray(np.rint(np.asarray(resized)), np.uint8)
 
 
-def _in_levels(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns 16-bit pixels as levels of 255, a few rows at a time: float64 is large."""
-    levels = np.empty(pixels.shape, np.float32)
-    for start in range(0, len(pixels), _ROWS):
-        levels[start : start + _ROWS] = pixels[start : start + _ROWS] * (255 / 65535)
-    return levels
+def _squeezed_sideways(pixels: Pixels, width_px: int) -> Image.Image:
+    # 16-bit films are resampled in float and rounded once: Pillow has no 16-bit filters, and
+    # rounding to 8 bits first would lose the steps that averaging many pixels recovers. Pillow
+    # too resamples rows first; in bands, no copy of the whole film is needed.
+    squeezed = Image.new("F", (width_px, pixels.shape[0]))
+    for rows in row_bands(*pixels.shape):
+        band = Image.fromarray(np.asarray(pixels[rows] * (255 / 65535), np.float32))
+        size = width_px, band.height
+        squeezed.paste(band.resize(size, Image.Resampling.BILINEAR), (0, rows.start))
+    return squeezed
 
 
 def scale_pixels(x: _Scaled) -> _Scaled:

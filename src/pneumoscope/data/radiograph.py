@@ -10,22 +10,27 @@ import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pneumoscope.data.codestream import check_num_scans
 from pneumoscope.data.decoding import (
-    MAX_FILE_BYTES,
     check_num_pixels,
-    check_num_scans,
     decoding,
     one_line,
     room_for,
     several_frames,
+    unusual_samples,
 )
-from pneumoscope.data.tiff import check_tiff, tiff_tag
+from pneumoscope.data.grey import grey_of_rgb, looked_up
+from pneumoscope.data.tiff import prepare_tiff
 from pneumoscope.errors import RadiographError
+
+MAX_FILE_BYTES = 256 * 2**20
+"""Largest file that is opened, 256 MiB: 40 megapixels of uncompressed 16-bit RGB fit."""
 
 FORMATS = ("JPEG", "PNG", "TIFF", "DICOM")
 """What :func:`read_radiograph` reads."""
@@ -167,31 +172,21 @@ def sniff_format(content: bytes) -> str:
 
 
 def _decode_image(content: bytes, kind: str) -> Radiograph:
+    white_is_zero = False
+    if kind == "TIFF":
+        content, white_is_zero = prepare_tiff(content)
+    elif kind == "JPEG":
+        check_num_scans(content)
     image = Image.open(io.BytesIO(content), formats=[kind])
     check_num_pixels(image.height, image.width)
-    if kind == "JPEG":
-        check_num_scans(content)
-    elif kind == "TIFF":
-        check_tiff(image)
     # A camera's JPEG may carry previews behind the picture (format MPO): no pages.
-    if image.format != "MPO" and _has_second_frame(image):
+    if image.format != "MPO" and _has_second_page(image):
         raise several_frames()
-    with room_for(image.height, image.width):
-        return _load_image(image, kind)
+    with room_for(image.height * image.width):
+        return _load(image, kind, white_is_zero)
 
 
-def _has_second_frame(image: Image.Image) -> bool:
-    # Asked for one step only: counting them follows a chain of any length.
-    try:
-        image.seek(1)
-    except EOFError:
-        return False
-    return True
-
-
-def _load_image(image: Image.Image, kind: str) -> Radiograph:
-    # Pillow inverts WhiteIsZero up to 8 bits, but hands 16-bit samples over as they are.
-    white_is_zero = image.mode.startswith("I;16") and tiff_tag(image, "photometric") == 0
+def _load(image: Image.Image, kind: str, white_is_zero: bool) -> Radiograph:
     bits = _declared_bits(image)
     notes: list[str] = []
     if image.info.get("comment") == b"PHANTOM":
@@ -207,8 +202,19 @@ def _load_image(image: Image.Image, kind: str) -> Radiograph:
         pixels, colour_notes = _grey_of(image)
         notes += colour_notes
     if white_is_zero:
-        pixels = np.iinfo(pixels.dtype).max - pixels
+        np.subtract(np.iinfo(pixels.dtype).max, pixels, out=pixels)
     return Radiograph(pixels, kind, bits, tuple(notes))
+
+
+def _has_second_page(image: Image.Image) -> bool:
+    # Not n_frames: of a TIFF it walks the whole chain, in quadratic time.
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1) > 1
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _declared_bits(image: Image.Image) -> int:
@@ -216,50 +222,41 @@ def _declared_bits(image: Image.Image) -> int:
         return 1
     if not image.mode.startswith("I;16"):
         return 8
-    return int((tiff_tag(image, "bits") or (16,))[0])
+    tags: Any = getattr(image, "tag_v2", {})
+    return int((tags.get(258) or (16,))[0])  # BitsPerSample
 
 
 def _widened(values: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+    if bits == 16:
+        return np.array(values)
     top = 2**bits - 1
-    stretched = np.minimum(values, top).astype(np.uint32) * 65535 + top // 2
-    return np.asarray(stretched // top, np.uint16)
+    every = np.minimum(np.arange(2**16, dtype=np.uint32), top)
+    return looked_up(((every * 65535 + top // 2) // top).astype(np.uint16), values)
+
+
+_TRANSPARENT = ("LA", "La", "PA", "RGBA")
 
 
 def _grey_of(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
-    notes: list[str] = []
     if image.mode in ("1", "L"):
-        return np.array(image.convert("L")), notes
-    if image.mode in ("La", "RGBa"):  # brightness already multiplied by opacity
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    if image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            notes.append("has transparent parts; they were laid on black")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
-    elif image.mode not in ("P", "RGB", "RGBX", "CMYK", "YCbCr"):
-        raise RadiographError(
-            f"has samples of an unusual kind (Pillow mode {image.mode}), "
-            "expected grey of 1 to 16 bits, or colour; export it as 8- or 16-bit grey"
-        )
-    rgb = np.asarray(image.convert("RGB"))
-    if has_colour(rgb):
+        return np.array(image.convert("L")), []
+    if image.mode not in (*_TRANSPARENT, "P", "RGB", "RGBX", "CMYK", "YCbCr"):
+        raise unusual_samples(f"Pillow mode {image.mode}")
+    has_alpha = image.mode in _TRANSPARENT or (image.mode == "P" and "transparency" in image.info)
+    seen_through = False
+
+    def rgb_of(rows: slice) -> NDArray[np.uint8]:
+        nonlocal seen_through
+        band = image.crop((0, rows.start, image.width, rows.stop))
+        if has_alpha:
+            band = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+            seen_through |= band.getchannel("A").getextrema() != (255, 255)
+            black = Image.new("RGBA", band.size, (0, 0, 0, 255))
+            band = Image.alpha_composite(black, band)
+        return np.asarray(band.convert("RGB"))
+
+    grey, is_colour = grey_of_rgb(rgb_of, image.height, image.width)
+    notes = ["has transparent parts; they were laid on black"] if seen_through else []
+    if is_colour:
         notes.append(COLOUR_WARNING)
-    return luma(rgb), notes
-
-
-def luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the brightness (H, W) of (H, W, 3): .299 R + .587 G + .114 B.
-
-    Source: ITU-R BT.601, section 2.5.1.
-    """
-    return np.array(Image.fromarray(rgb).convert("L"))
-
-
-def has_colour(rgb: NDArray[np.uint8]) -> bool:
-    """Returns whether channels differ by more than 16 of 255 levels in over 0.1 % of (H, W, 3).
-
-    Lossy chroma moves neutral grey by a few levels; a small coloured marker is no colour film.
-    """
-    spread = rgb.max(axis=2) - rgb.min(axis=2)
-    return bool(np.mean(spread > 16) > 1e-3)
+    return grey, notes

@@ -1,56 +1,113 @@
-"""What a TIFF header declares, checked before anything is decoded.
+"""What must be known of a TIFF before its decoders see it.
 
-Source: TIFF 6.0, sections 8 (baseline fields), 15 (tiles) and 19 (sample format).
+They allocate what the directory asks for, and differ about a tag that stands there twice; so the
+first directory is read here, by the letter of TIFF 6.0 section 2 (and its 64-bit form, BigTIFF).
 """
 
-from typing import Any
+import struct
+from dataclasses import dataclass
 
-from PIL import Image
-
-from pneumoscope.data.decoding import MAX_PIXELS, check_num_pixels
+from pneumoscope.data.decoding import MAX_PIXELS, too_many_pixels, unusual_samples
 from pneumoscope.errors import RadiographError
 
-_TAGS = {
-    "bits": 258,
-    "photometric": 262,
-    "rows_per_strip": 278,
-    "tile_width": 322,
-    "tile_length": 323,
-    "sample_format": 339,
-}
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 256, 257, 258, 262, 277
+_PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 284, 322, 323, 339
 
-_MARGIN_PX = 1024
-"""By how much a tile may stick out of its image."""
+_MAX_SMALL_TILE_PX = 1024
+"""Side of a tile that any image may have, however small it is."""
 
-_ALL_ROWS = 2**32 - 1
-_SIGNED = 2
+_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, LONG8
+_BITS_READ = (1, 2, 4, 8, 12, 16, 32)
 
 
-def tiff_tag(image: Image.Image, name: str) -> Any:
-    """Returns the value of a field, ``None`` where it is not there or the image is no TIFF."""
-    tags: Any = getattr(image, "tag_v2", {})
-    return tags.get(_TAGS[name])
+@dataclass(frozen=True)
+class _Directory:
+    content: bytes
+    order: str  # of bytes, as struct writes it
+    entries: dict[int, tuple[int, int, int]]  # tag: type, count, where its values stand
+
+    def values(self, tag: int) -> tuple[int, ...]:
+        """The tag's first eight values; none where it is missing or holds no whole numbers."""
+        kind, count, at = self.entries.get(tag, (0, 0, 0))
+        if kind not in _FORMATS:
+            return ()
+        form = f"{self.order}{min(count, 8)}{_FORMATS[kind]}"
+        return struct.unpack_from(form, self.content, at)
+
+    def value(self, tag: int, default: int) -> int:
+        return next(iter(self.values(tag)), default)
 
 
-def check_tiff(image: Image.Image) -> None:
-    """Refuses what would be decoded into far more than the image, or wrongly.
+def prepare_tiff(content: bytes) -> tuple[bytes, bool]:
+    """Returns bytes that Pillow can decode, and whether the levels it gives are to be inverted.
+
+    Pillow inverts WhiteIsZero up to 8 bits; deeper it does not, or refuses. There the tag is set
+    to BlackIsZero, in a copy.
 
     Raises:
-        RadiographError: tiles or strips much larger than the image, or signed samples.
+        RadiographError: a tag stands twice, tiles are far larger than the image, or samples are
+            of a kind that cannot be read.
     """
-    width, length = tiff_tag(image, "tile_width"), tiff_tag(image, "tile_length")
-    if width is not None and length is not None:
-        check_num_pixels(int(length), int(width))
-        if width > image.width + _MARGIN_PX or length > image.height + _MARGIN_PX:
-            raise RadiographError(
-                f"declares tiles of {length} x {width} pixels in an image of {image.height} x "
-                f"{image.width}; save it again"
-            )
-    rows = tiff_tag(image, "rows_per_strip")
-    if rows is not None and rows != _ALL_ROWS and rows * image.width > 2 * MAX_PIXELS:
+    directory = _read_directory(content)
+    _check_tiles(directory)
+    _check_samples(directory)
+    deep = directory.value(_BITS, 1) in (12, 16)
+    if not deep or directory.values(_PHOTOMETRIC) != (0,):
+        return content, False
+    kind, _, at = directory.entries[_PHOTOMETRIC]
+    changed = bytearray(content)
+    struct.pack_into(directory.order + _FORMATS[kind], changed, at, 1)
+    return bytes(changed), True
+
+
+def _read_directory(content: bytes) -> _Directory:
+    order = "<" if content.startswith(b"II") else ">"
+    (version,) = struct.unpack_from(order + "H", content, 2)
+    big = version == 43
+    (start,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, start)
+    inline_bytes = 8 if big else 4
+    word = "Q" if big else "I"
+    entry = struct.Struct(order + "HH" + word)
+    entries: dict[int, tuple[int, int, int]] = {}
+    at = start + (8 if big else 2)
+    for _ in range(min(count, 2**16)):  # no more tags exist
+        tag, kind, num_values = entry.unpack_from(content, at)
+        if tag in entries:
+            raise RadiographError(f"declares TIFF tag {tag} twice; export it again")
+        place = at + entry.size
+        if kind in _FORMATS and num_values * struct.calcsize(_FORMATS[kind]) > inline_bytes:
+            (place,) = struct.unpack_from(order + word, content, place)
+        entries[tag] = (kind, num_values, place)
+        at += entry.size + inline_bytes
+    return _Directory(content, order, entries)
+
+
+def _check_tiles(directory: _Directory) -> None:
+    tile = directory.value(_TILE_WIDTH, 0), directory.value(_TILE_HEIGHT, 0)
+    image = directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0)
+    if tile[0] * tile[1] > MAX_PIXELS:
+        raise too_many_pixels()
+    if any(t > max(2 * i, _MAX_SMALL_TILE_PX) for t, i in zip(tile, image, strict=True)):
         raise RadiographError(
-            f"declares strips of {rows:,} rows in an image of {image.height}; save it again"
+            f"has tiles of {tile[1]} x {tile[0]} pixels for an image of "
+            f"{image[1]} x {image[0]}; export it again"
         )
-    formats = tiff_tag(image, "sample_format") or ()
-    if _SIGNED in (formats if isinstance(formats, tuple) else (formats,)):
-        raise RadiographError("has signed samples, expected unsigned ones; save it again")
+
+
+def _check_samples(directory: _Directory) -> None:
+    kinds = {2: "signed integers", 3: "floating point", 5: "complex integers", 6: "complex"}
+    if found := kinds.keys() & set(directory.values(_SAMPLE_FORMAT)):
+        raise unusual_samples(kinds[min(found)])
+    bits, samples = directory.value(_BITS, 1), directory.value(_SAMPLES, 1)
+    if bits > 8 and directory.value(_PLANAR, 1) == 2 and samples > 1:
+        # Pillow takes such planes for 8-bit ones, without a word.
+        raise unusual_samples(f"planes of {bits} bits")
+    if directory.value(_PHOTOMETRIC, 0) not in (0, 1):
+        return  # colour: Pillow knows which it reads
+    if bits > 8 and samples > 1:
+        raise unusual_samples(f"{samples} of {bits} bits in a pixel of grey")
+    if bits not in _BITS_READ or (bits == 12 and directory.order == ">"):
+        raise unusual_samples(
+            f"{bits} bits, {'big' if directory.order == '>' else 'little'}-endian"
+        )

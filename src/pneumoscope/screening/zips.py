@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from pneumoscope.data.decoding import MAX_FILE_BYTES, one_line
-from pneumoscope.data.radiograph import FORMATS, sniff_format
+from pneumoscope.data.decoding import one_line
+from pneumoscope.data.radiograph import FORMATS, MAX_FILE_BYTES, sniff_format
 from pneumoscope.data.scan import EXTENSIONS
 from pneumoscope.errors import RadiographError
 
