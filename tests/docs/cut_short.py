@@ -28,6 +28,8 @@ def pneumoscope(arguments: list[str]) -> int:
     stay_here()
     if arguments[:1] in (["train"], ["study"]):
         arguments = arguments + SHORT + (["--seeds", "2"] if "--seeds" in arguments else [])
+    elif arguments[:1] == ["evaluate"] and "OTHER/FILMS" in arguments:
+        arguments = [*arguments, "--no-robustness"]  # one page scores altered films, of its own
     elif arguments[:1] == ["ensemble"]:
         arguments = trained_here(arguments)
     elif arguments[:2] == ["data", "fetch"]:

@@ -1,5 +1,6 @@
 """The notebook: the same as its script, true to the code it quotes, and runs top to bottom."""
 
+import asyncio
 import re
 
 import jupytext
@@ -20,7 +21,7 @@ SECTIONS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def script():
     return jupytext.read(FOLDER / "pneumonia_vit.py")
 
@@ -70,20 +71,89 @@ def test_the_code_that_it_quotes_is_the_code_that_runs(script):
         assert any(line in code for code in quoted), line
 
 
+LEAST_PICTURES = {1: 0, 2: 1, 3: 3, 4: 5, 5: 1, 6: 3, 7: 3}
+"""By section: films; patches, DropPath, embeddings; curves, scores, confusion, two maps; ..."""
+
+WORDS = {
+    3: ["| film, grey shown in three channels"],
+    4: ["the same on test: recall"],
+    5: ["RANDOM checkpoint"],  # said, since no weights are here
+    7: ["Reference ViT from scratch", "recall-first"],
+}
+"""By section: what its outputs say."""
+
+OFFLINE = """
+import socket
+
+_connect = socket.socket.connect
+
+def _connect_here(self, address):
+    if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"the notebook asks the network for {address[0]}")
+    return _connect(self, address)
+
+socket.socket.connect = _connect_here
+"""
+
+STILL_OFFLINE = """
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=1)
+except OSError as error:
+    print(error)
+"""
+
+MOST_TIME_S = 15 * 60
+
+
+def by_section(cells) -> dict[int, list]:
+    """Returns the outputs of the cells by the number of the section they stand in."""
+    number, found = 0, {}
+    for cell in cells:
+        if cell.cell_type == "markdown" and (
+            heading := re.search(r"^## (\d)\.", cell.source, re.M)
+        ):
+            number = int(heading[1])
+        elif cell.cell_type == "code":
+            found.setdefault(number, []).extend(cell.outputs)
+    return found
+
+
+def words_of(outputs) -> str:
+    return "\n".join(
+        o.get("text", "") + o.get("data", {}).get("text/markdown", "") for o in outputs
+    )
+
+
 @pytest.mark.slow
 def test_it_runs_top_to_bottom(script, tmp_path, own_cache):
     # Away from the repository, so that neither films nor weights that lie there are found.
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(script, timeout=900, kernel_name="python3", resources=resources).execute()
-    code = [cell for cell in script.cells if cell.cell_type == "code"]
-    outputs = [output for cell in code for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error"]
-    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) >= 12
-    words = "\n".join(
-        o.get("text", "") + o.get("data", {}).get("text/markdown", "") for o in outputs
-    )
-    assert "RANDOM checkpoint" in words  # said, since no weights are here
-    assert "PHANTOM" in words
-    assert "Reference ViT from scratch" in words
+    script.cells.insert(0, nbformat.v4.new_code_cell(OFFLINE))
+    script.cells.append(nbformat.v4.new_code_cell(STILL_OFFLINE))
+    client = NotebookClient(script, timeout=None, kernel_name="python3", resources=resources)
+    asyncio.run(asyncio.wait_for(client.async_execute(), MOST_TIME_S))
+    last = script.cells.pop()
+    assert "the notebook asks the network for 192.0.2.1" in words_of(last.outputs)
+    outputs = by_section(script.cells[1:])
+    assert not [o for some in outputs.values() for o in some if o.output_type == "error"]
+    for number, least in LEAST_PICTURES.items():
+        pictures = [o for o in outputs.get(number, []) if "image/png" in o.get("data", {})]
+        assert len(pictures) >= least, f"section {number}"
+    for number, expected in WORDS.items():
+        said = words_of(outputs[number])
+        assert [words for words in expected if words not in said] == [], f"section {number}"
+    assert "PHANTOM" in words_of([o for some in outputs.values() for o in some])
     assert (tmp_path / "studies" / "notebook" / "comparison" / "report.html").is_file()
+
+
+def test_outputs_are_told_apart_by_section(script):
+    assert set(LEAST_PICTURES) == set(range(1, len(SECTIONS) + 1))
+    sections = by_section(script.cells)
+    assert set(sections) == set(LEAST_PICTURES)
+    for cell in script.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [cell.source]
+    assert any("draw_overview" in source for source in by_section(script.cells)[7])
+    for cell in script.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
