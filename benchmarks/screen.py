@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("films", type=Path)
     parser.add_argument("--hf-python", required=True, help="an interpreter that has transformers")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeat", type=int, default=4, help="times the folder is gone through")
+    parser.add_argument("--repeat", type=int, default=10, help="times the folder is gone through")
     parser.add_argument("--num-files", type=int, default=10_000, help="for the memory; 0 for none")
     arguments = parser.parse_args()
     films = sorted(path for path in arguments.films.rglob("*") if path.is_file())

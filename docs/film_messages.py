@@ -9,16 +9,18 @@ from source_text import Module, Reader, called, has_words, modules, returned
 
 GATE = {
     "screening.gate": ("objection", "_exposure", "_pose"),
-    "data.dicom": ("_objection",),
+    "data.dicom_claims": ("_about_body_part", "_about_view"),
 }
 """The functions that say why a film is not judged."""
 
 REMARKS = {
-    "data.radiograph": ("_decode_image", "_grey_of"),
+    "data.radiograph": ("_decode_image", "_load", "_grey_of"),
     "data.decoding": (),
-    "data.dicom": ("_check_is_radiograph", "_render_colour"),
+    "data.dicom": ("_render_colour",),
+    "data.dicom_claims": ("check_is_radiograph", "_about_body_part", "_about_view"),
     "data.dicom_display": ("_apply_voi",),
     "screening.screener": ("_warnings",),
+    "screening.gate": ("frame_warning",),
 }
 """The functions that add to a film's warnings."""
 
@@ -39,7 +41,8 @@ def reasons_to_abstain() -> list[str]:
         module = _module(name)
         for function in (f for one in functions for f in module.functions(one)):
             for value in returned(function):
-                found |= _phrases(module, value)
+                # Of an objection and notes, the first.
+                found |= _phrases(module, value.elts[0] if isinstance(value, ast.Tuple) else value)
     return in_order(found)
 
 
@@ -54,8 +57,10 @@ def warnings() -> list[str]:
                 if isinstance(node, ast.Call) and called(node) == "append":
                     found |= _phrases(module, node.args[0])
                 elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-                    for leaf in _parts(node.value):
+                    for leaf in _parts(node.value.elts[-1]):
                         found |= _phrases(module, leaf)
+                elif isinstance(node, ast.Return) and isinstance(node.value, ast.JoinedStr):
+                    found |= _phrases(module, node.value)
     table = _module("data.decoding").tree.body
     (noteworthy,) = [
         n.value for n in table if isinstance(n, ast.Assign) and "_NOTEWORTHY" in ast.dump(n)
@@ -73,6 +78,9 @@ def errors_of_films() -> list[str]:
         for keyword in call.keywords:
             if keyword.arg == "error":
                 found |= _phrases(module, keyword.value)
+    for module in map(_module, ("screening.zips", "screening.films")):
+        for call in module.calls("RefusedFilm"):
+            found |= _phrases(module, call.args[1])
     return in_order(found)
 
 
@@ -120,7 +128,8 @@ LISTS: dict[str, tuple[str, Callable[[], list[str]]]] = {
     ),
     "Errors of single films": (
         "Status `error`, beside those of [RadiographError](#radiographerror); the others are "
-        "screened. The bundle is not fit for use: train it again, or take another.",
+        "screened. A folder or archive that cannot be screened has a line too. Where a score is no "
+        "number the bundle is not fit for use: train it again, or take another.",
         errors_of_films,
     ),
     "Notices": (

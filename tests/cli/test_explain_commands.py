@@ -69,7 +69,7 @@ def test_export_in_int8(film: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     found = session.get_modelmeta().custom_metadata_map
     assert found["precision"] == "int8"
     record = json.loads((screener.bundle.path / "int8.json").read_text())
-    assert float(found["float32_band"]) == 3 * record["max_log_odds_difference"]
+    assert float(found["float32_band"]) == 2 * record["max_log_odds_difference"]
     pixels = prepare(read_radiograph(film), screener.img_size)[None]
     ((normal, pneumonia),) = session.run(["logits"], {"pixels": pixels})[0]
     p = 1 / (1 + np.exp(float(normal - pneumonia)))

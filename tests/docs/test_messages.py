@@ -95,6 +95,7 @@ class TestErrors:
             ("data.radiograph", "f'{name}: {error}'"),
             ("evaluation.shift_table", "f'{path}: {error}'"),
             ("screening.screener", "str(error).replace('<bytes>', str(source), 1)"),
+            ("screening.zips", "f'{one_line(self.name)}: {self.reason}'"),  # with single films
         }
 
     def test_each_kind_says_what_to_do(self):
@@ -225,7 +226,7 @@ class TestFilms:
         assert [phrase for phrase in phrases if phrase not in listed] == []
 
     def test_every_note_of_a_reader_is_listed(self):
-        names = {"data.radiograph", "data.dicom", "data.dicom_display", "screening.screener"}
+        names = {"data.radiograph", "data.dicom_claims", "data.dicom_display", "screening.screener"}
         noted = set()
         for module in modules():
             for call in module.calls("append") if module.name in names else ():

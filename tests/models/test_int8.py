@@ -167,7 +167,7 @@ class TestSecondLook:
         z32 = log_odds(vit.exact(films))
         middle = float(np.sort(z32)[4])
         band = float(np.sort(np.abs(z32 - middle))[3])  # holds some films and not others
-        bundle = vit.bundle(float(expit(middle)), max_log_odds_difference=band / 3)
+        bundle = vit.bundle(float(expit(middle)), max_log_odds_difference=band / 2)
         found = log_odds(load_scorer(bundle, "int8")(films))
         fast = log_odds(np.concatenate([vit.fast(films[i : i + 1]) for i in range(8)]))
         near = np.abs(fast - middle) <= band

@@ -239,7 +239,7 @@ _TRANSPARENT = ("LA", "La", "PA", "RGBA")
 
 def _grey_of(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
     if image.mode in ("1", "L"):
-        return np.array(image.convert("L")), []
+        return np.array(image if image.mode == "L" else image.convert("L")), []
     if image.mode not in (*_TRANSPARENT, "P", "RGB", "RGBX", "CMYK", "YCbCr"):
         raise unusual_samples(f"Pillow mode {image.mode}")
     has_alpha = image.mode in _TRANSPARENT or (image.mode == "P" and "transparency" in image.info)
@@ -256,7 +256,9 @@ def _grey_of(image: Image.Image) -> tuple[NDArray[np.uint8], list[str]]:
         return np.asarray(band.convert("RGB"))
 
     grey, is_colour = grey_of_rgb(rgb_of, image.height, image.width)
-    notes = ["has transparent parts; they were laid on black"] if seen_through else []
+    notes: list[str] = []
+    if seen_through:
+        notes.append("has transparent parts; they were laid on black")
     if is_colour:
         notes.append(COLOUR_WARNING)
     return grey, notes

@@ -4,7 +4,7 @@ The linear layers of a Vision Transformer multiply integers: weights are rounded
 each output, activations to 256 for each film. That is about twice as fast as float32 where the
 processor has instructions for it, and moves scores a little. How far is measured when a bundle is
 made, on its validation films, and kept in its ``int8.json``. A film whose score lies closer to the
-threshold than three times the largest difference that was seen there is scored again in float32,
+threshold than twice the largest difference that was seen there is scored again in float32,
 so decisions are those of float32.
 """
 
@@ -31,7 +31,7 @@ INT8_FILE = "int8.json"
 MAX_P_DIFFERENCE = 0.05
 """Largest difference of ``p_pneumonia`` on validation films with which int8 may be used."""
 
-SAFETY_FACTOR = 3.0
+SAFETY_FACTOR = 2.0
 """Width of the band around the threshold that is scored again, over the largest difference."""
 
 

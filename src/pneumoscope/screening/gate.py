@@ -60,7 +60,7 @@ MEASURED = ("highlights", "brightness", "contrast", "sharpness")
 """What is measured of a film by itself, see :func:`measure`."""
 
 _TOO_LITTLE = ("is too dark", "is too dark", "is nearly blank", "is blurred")
-_TOO_MUCH = ("", "is too bright", "has too much contrast", "is noise or fine pattern")
+_TOO_MUCH = ("is too bright", "is too bright", "has too much contrast", "is noise or fine pattern")
 
 _LEAST_VARIANCE, _LEAST_DETAIL = 1.0, 1e-4
 
@@ -208,9 +208,9 @@ class Gate:
         likeliest = POSES[int(np.argmax(log_poses))]
         # A turned or negated film is a film again once that is undone; a photograph is none.
         if likeliest in _UNDONE:
-            undo, phrase = _UNDONE[likeliest]
+            undo = _UNDONE[likeliest][0]
             if self.distance(describe(undo(small)[None]))[0] <= self.max_distance:
-                return phrase
+                return _UNDONE[likeliest][1]
         if likeliest in PARTS and distance <= self.max_part_distance:
             return "seems to show only a part of the chest"
         return "does not look like a frontal chest X-ray"
