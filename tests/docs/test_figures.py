@@ -1,6 +1,7 @@
 """The figures that the pages state are those of the records: shifts, scores, trials, rules."""
 
 import csv
+import hashlib
 import json
 import re
 from functools import cache
@@ -299,6 +300,21 @@ def test_what_the_gate_refuses():
     assert f"{every['num']:,} pictures" in name
     assert f"over {every['sets']} sets" in name
     assert agrees(cell, 100 * every["pooled"], 100 * every["mean over sets"])
+
+
+def test_the_study_that_was_done_again():
+    again = record("full-study.json")
+    text = (ROOT / "docs/reproducibility.md").read_text(encoding="utf-8")
+    assert f"in {again['minutes']:.0f}\nminutes" in text
+    for name in ("cnn", "scratch"):
+        found = again["models"][name]["weights_sha256"]
+        assert found == again["models"][name]["shipped_weights_sha256"]
+        weights = shipped_bundles()[name] / "model.safetensors"
+        assert hashlib.sha256(weights.read_bytes()).hexdigest() == found
+    (shown,) = re.findall(r"AUROC (\.\d+), recall (\.\d+) and specificity (\.\d+)", text)
+    test = again["models"]["pretrained_ti16"]["test"]
+    for cell, key in zip(shown, ("auroc", "recall", "specificity"), strict=True):
+        assert agrees(cell, test[key]), key
 
 
 def test_the_speed_of_screening():
