@@ -34,6 +34,7 @@ def pneumoscope(arguments: list[str]) -> int:
         arguments = trained_here(arguments)
     elif arguments[:2] == ["data", "fetch"]:
         shutil.rmtree("Data/chest_xray", ignore_errors=True)  # or nothing would be fetched
+        shutil.rmtree("studies", ignore_errors=True)  # whose split is that of other films
     return main(arguments)
 
 

@@ -16,6 +16,7 @@ from pages import PAGES, ROOT, TYPED, Block, blocks, blocks_of
 
 LEFT_OUT = {
     ("CONTRIBUTING.md", ".ci/run"),
+    ("docs/accuracy.md", "python benchmarks/threshold_transfer.py"),
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install --index-url"),
     ("docs/locked-down-networks.md", "pip install --index-url"),
     ("docs/locked-down-networks.md", "pip wheel --wheel-dir wheels --find-links"),
@@ -27,7 +28,7 @@ LEFT_OUT = {
 LEAST_LINES = {
     "CONTRIBUTING.md": 8,
     "README.md": 15,
-    "docs/accuracy.md": 6,
+    "docs/accuracy.md": 5,
     "docs/data.md": 6,
     "docs/evaluation.md": 6,
     "docs/index.md": 10,
