@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy.special import expit, logit
 
 from pneumoscope.bundle import Bundle, open_bundle
@@ -30,6 +31,7 @@ from pneumoscope.models.onnx_int8 import int8_graph
 from pneumoscope.models.onnx_network import OnnxNetwork
 from pneumoscope.models.scorer import load_scorer
 from pneumoscope.models.scoring import score_pixels
+from pneumoscope.study.bundling import write_int8_check
 
 VIT = {"name": "vit_scratch", "img_size": 112, "in_chans": 3}
 """The network of the recipe quick_scratch, whose graphs are shipped."""
@@ -159,6 +161,27 @@ class TestCheck:
     def test_a_difference_that_is_no_number(self, vit: Vit) -> None:
         with pytest.raises(BundleError, match="by up to nan"):
             Int8Check.of(vit.bundle(0.5, max_p_difference=float("nan")))
+
+
+def test_a_run_leaves_the_record_beside_its_weights(vit: Vit) -> None:
+    """Of its validation films, where its network has an int8 graph; else there is none."""
+    films = some_films(4)
+
+    class Films:
+        def pixels(self, part: str, size: int, console: Console) -> np.ndarray:
+            assert (part, size) == ("val", 112)
+            return films
+
+    logits = score_pixels(vit.network, films)
+    write_int8_check(vit.folder, Films(), logits)  # type: ignore[arg-type]
+    measured = Int8Check.measure(VIT, vit.folder / "model.safetensors", films, logits)
+    assert measured is not None
+    assert json.loads((vit.folder / INT8_FILE).read_text()) == pytest.approx(measured.to_dict())
+    (vit.folder / INT8_FILE).unlink()
+    other = {"name": "cnn", "img_size": 32, "in_chans": 1}
+    (vit.folder / "config.json").write_text(json.dumps({"model": other}))
+    write_int8_check(vit.folder, Films(), logits)  # type: ignore[arg-type]
+    assert not (vit.folder / INT8_FILE).exists()
 
 
 class TestSecondLook:
