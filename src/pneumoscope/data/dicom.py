@@ -27,6 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pneumoscope.data.apart import decode_apart
 from pneumoscope.data.codestream import check_num_scans, codestream_size
 from pneumoscope.data.decoding import check_num_pixels, room_for, several_frames
 from pneumoscope.data.dicom_claims import (
@@ -140,14 +141,17 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
     if syntax.is_encapsulated and syntax != RLELossless:
         _check_codestream(dataset)
     # One decoder an encoding, so that a film has the same pixels everywhere; each refuses a
-    # truncated stream. GDCM, pydicom's first choice, writes to the screen about damaged ones.
-    preferred = "pyjpegls" if syntax in JPEGLSTransferSyntaxes else "pillow"
+    # truncated stream. GDCM, which may end its process, is the last and has one of its own.
+    first = "pyjpegls" if syntax in JPEGLSTransferSyntaxes else "pillow"
+    plugin = next((name for name in (first, "pydicom", "pylibjpeg") if name in plugins), "")
     is_grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
+    if not plugin and "gdcm" in plugins:
+        return decode_apart(dataset, correct_unused_bits=not is_grey)
     try:
         values = pixel_array(
             dataset,
             index=0,
-            decoding_plugin=preferred if preferred in plugins else "",
+            decoding_plugin=plugin,
             correct_unused_bits=not is_grey,
             view_only=is_grey,
         )
