@@ -67,8 +67,10 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Which films, and how they are divided."""
 
-    split: Literal["patient", "stratified"] = Field(
-        "patient", description="keep patients together, or draw films class by class"
+    split: Literal["patient", "stratified", "block"] = Field(
+        "patient",
+        description="keep patients together, draw films class by class, or also keep patients "
+        "together who were filmed at one time",
     )
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.2, description="share of the training folder used for validation"

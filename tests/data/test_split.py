@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumoscope.data.patients import patient_group, patient_key
+from pneumoscope.data.patients import patient_block, patient_group, patient_key
 from pneumoscope.data.scan import FilmFolder, scan_folder
 from pneumoscope.data.split import (
     KINDS,
@@ -55,7 +55,7 @@ def count(split: Split) -> Counter[tuple[str, str]]:
     return Counter((row.split, row.label.name) for row in split.rows)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["patient", "stratified"])
 @pytest.mark.parametrize("val_fraction", [0.1, 0.2, 0.5])
 def test_val_has_the_wanted_part_of_each_class(
     folder: FilmFolder, kind: str, val_fraction: float
@@ -113,7 +113,8 @@ def test_equal_films_of_two_patients_stay_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_films_give_the_same_split(folder: FilmFolder, kind: str) -> None:
+def test_the_same_films_give_the_same_split(tmp_path: Path, kind: str) -> None:
+    folder = write_films(tmp_path, [1] * 200)
     first = make_split(folder, kind, seed=1)
     assert make_split(scan_folder(folder.root), kind, seed=1) == first
     assert make_split(folder, kind, seed=2).subset("val") != first.subset("val")
@@ -167,7 +168,7 @@ def test_fractions_outside_the_range_are_refused(
 
 def test_unknown_kind(folder: FilmFolder, tmp_path: Path) -> None:
     message = refusal(folder, tmp_path / "s.csv", "random")
-    assert message == "no split of kind 'random'; choose one of patient, stratified"
+    assert message == "no split of kind 'random'; choose one of patient, stratified, block"
 
 
 def test_a_split_is_written_once_and_reused(folder: FilmFolder, tmp_path: Path) -> None:
@@ -325,6 +326,69 @@ def test_rows_are_plain() -> None:
     assert split.csv_text.splitlines()[1] == "train/NORMAL/a.png,00,train,NORMAL,a,patient,0,0.2"
 
 
+def test_neighbours_by_number_stay_on_one_side_of_a_block_split(tmp_path: Path) -> None:
+    folder = write_films(tmp_path, [1, 2] * 100)
+    for seed in range(6):
+        split = make_split(folder, "block", seed=seed)
+        blocks = [
+            {patient_block(patient) for patient in patients_of(split, name)}
+            for name in ("train", "val")
+        ]
+        assert blocks[0].isdisjoint(blocks[1])
+        assert len(blocks[0] | blocks[1]) == 2 * 200 // 25
+
+
+@pytest.mark.parametrize("num_folds", [2, 3, 5])
+def test_seeds_of_the_block_split_are_the_folds_of_cross_validations(
+    tmp_path: Path, num_folds: int
+) -> None:
+    folder = write_films(tmp_path, [1] * 1000)
+    divisions = []
+    for first in (0, num_folds):
+        folds = [
+            {
+                row.path
+                for row in make_split(folder, "block", val_fraction=1 / num_folds, seed=s).subset(
+                    "val"
+                )
+            }
+            for s in range(first, first + num_folds)
+        ]
+        assert sum(len(fold) for fold in folds) == 2000
+        assert set.union(*folds) == {film.path for film in folder.in_folder("train")}
+        divisions.append(folds)
+    assert divisions[0] != divisions[1]
+
+
+def test_equal_films_tie_their_blocks_together(tmp_path: Path) -> None:
+    twins = ["train/NORMAL/IM-0001-0000.jpeg", "train/NORMAL/IM-0151-0000.jpeg"]
+    write_films(tmp_path, [1] * 400)
+    put(tmp_path, twins, "the same film")
+    folder = scan_folder(tmp_path)
+    for seed in range(10):
+        side = {
+            row.path: row.split
+            for row in make_split(folder, "block", val_fraction=0.5, seed=seed).rows
+        }
+        assert side[twins[0]] == side[twins[1]]
+
+
+def test_too_few_blocks(tmp_path: Path) -> None:
+    message = refusal(write_films(tmp_path, [1] * 20), tmp_path / "s.csv", "block")
+    assert message.startswith("too few blocks of patients in train for folds of 0.2")
+
+
+def test_a_torn_patient_is_refused_in_a_block_split(tmp_path: Path) -> None:
+    folder = write_films(tmp_path / "films", [2] * 200)
+    split = make_split(folder, "block")
+    index = next(i for i, row in enumerate(split.rows) if row.split == "train")
+    path = tmp_path / "s.csv"
+    path.write_text(edit(split, index, split="val").csv_text)
+    assert f"is of kind block, but {split.rows[index].patient_id} is in both" in refusal(
+        folder, path, "block"
+    )
+
+
 @pytest.fixture(scope="module")
 def real(shared_dir: Path) -> FilmFolder:
     return scan_folder(shared_dir / "data" / "chest_xray")
@@ -368,3 +432,10 @@ def test_real_patient_split(real: FilmFolder) -> None:
     assert len(split.rows) - len(sides) == 32  # copies in 30 groups of equal films
     # A change here means that nobody's split files fit any more.
     assert split.sha256 == "e9e78e4561b2a73f0030e79236b2d2bd804684245bcdfd2363097174d1d919f0"
+
+
+def test_real_block_split(real: FilmFolder) -> None:
+    folds = [make_split(real, "block", val_fraction=0.5, seed=seed) for seed in (0, 1)]
+    assert [count(fold)["val", "PNEUMONIA"] for fold in folds] == [1798, 2077]
+    assert [count(fold)["val", "NORMAL"] for fold in folds] == [699, 642]
+    assert patients_of(folds[0], "train") == patients_of(folds[1], "val")

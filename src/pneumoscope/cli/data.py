@@ -34,6 +34,7 @@ class KindOption(StrEnum):
 
     PATIENT = "patient"
     STRATIFIED = "stratified"
+    BLOCK = "block"
 
 
 Folder = Annotated[
@@ -105,7 +106,8 @@ def split(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The split's CSV table.")],
     folder: Folder = _DEFAULT_FOLDER,
     kind: Annotated[
-        KindOption, typer.Option(help="Keep patients on one side, or only the class share.")
+        KindOption,
+        typer.Option(help="Keep patients on one side, only the class share, or neighbours too."),
     ] = KindOption.PATIENT,
     seed: Annotated[int, typer.Option(help="Which of the possible divisions.")] = 0,
     val_fraction: Annotated[

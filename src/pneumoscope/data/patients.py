@@ -19,6 +19,11 @@ from pathlib import PurePosixPath
 _SERIES = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)*", re.IGNORECASE)
 _PERSON = re.compile(r"((person\d+)_(?:bacteria|virus))_\d+(?:_\d+)*", re.IGNORECASE)
 
+_NUMBER = re.compile(r"(person|(?:NORMAL2-)?IM)-?(\d+)")
+
+BLOCK_SIZE = 25
+"""Numbers of a block, see :func:`patient_block`."""
+
 
 def patient_key(name: str) -> str:
     """Returns the full key of the patient (kind and number) that a file name states.
@@ -49,6 +54,21 @@ def patient_group(name: str) -> str:
     if match := _PERSON.fullmatch(stem):
         return match[2].lower()
     return patient_key(name)
+
+
+def patient_block(group: str) -> str:
+    """Returns the block of a patient of :func:`patient_group`: its series and number by the 25.
+
+    Numbers were given in order, so neighbours come from one machine and time. A patient of any
+    other form is a block of its own.
+
+    >>> patient_block("IM-0115"), patient_block("NORMAL2-IM-0115"), patient_block("person1954")
+    ('IM/4', 'NORMAL2-IM/4', 'person/78')
+    >>> patient_block("scan of Monday")
+    'scan of Monday'
+    """
+    match = _NUMBER.fullmatch(group)
+    return f"{match[1]}/{int(match[2]) // BLOCK_SIZE}" if match else group
 
 
 def names_patient(name: str) -> bool:

@@ -1,8 +1,10 @@
 """Dividing the training folder into train and val, once, and holding on to it.
 
-Two kinds. ``stratified`` draws films class by class, as the reference study does, and so puts
+Three kinds. ``stratified`` draws films class by class, as the reference study does, and so puts
 films of one patient on both sides. ``patient`` keeps every patient (and every exact copy of a
-film) on one side. The test folder is always the test set; Kaggle's ``val`` of 16 films is too
+film) on one side. ``block`` also keeps patients together whose numbers lie close to one another,
+that is, who were filmed by one machine at one time: a harder test than ``patient``, and closer to
+what new films are. The test folder is always the test set; Kaggle's ``val`` of 16 films is too
 small to choose anything by and is set aside as ``unused``.
 
 A split is a plain CSV table with the SHA-256 of every file, so that a run can tell whether it
@@ -26,12 +28,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import train_test_split
 
+from pneumoscope.data.patients import patient_block
 from pneumoscope.data.scan import Film, FilmFolder
 from pneumoscope.errors import SplitError
 from pneumoscope.files import sha256_of, write_text
 from pneumoscope.labels import Label
 
-KINDS = ("patient", "stratified")
+KINDS = ("patient", "stratified", "block")
 """Kinds of split; the first is the default for everything that is claimed."""
 
 _COLUMNS = ("path", "sha256", "split", "label", "patient_id", "kind", "seed", "val_fraction")
@@ -85,9 +88,12 @@ def make_split(folder: FilmFolder, kind: str, *, val_fraction: float = 0.2, seed
 
     Args:
         folder: The films.
-        kind: ``"patient"`` or ``"stratified"``.
-        val_fraction: Part of the training folder, per class, that becomes val; in (0, 1).
-        seed: Which of the many possible divisions.
+        kind: one of :data:`KINDS`.
+        val_fraction: Part of the training folder, per class, that becomes val; in (0, 1). Blocks
+            are not divided to meet it, so ``"block"`` only comes close.
+        seed: Which of the many possible divisions. Of kind ``"block"`` seeds are the folds of
+            cross-validations: with a ``val_fraction`` of 1/2 the val of seeds 0 and 1 together is
+            the training folder, with 1/5 that of seeds 0 to 4, and so on.
 
     Raises:
         SplitError: unknown kind, a fraction outside (0, 1), too few films or patients of a
@@ -98,6 +104,8 @@ def make_split(folder: FilmFolder, kind: str, *, val_fraction: float = 0.2, seed
     films = folder.in_folder("train")
     if kind == "stratified":
         in_val = _choose_stratified(films, val_fraction, seed)
+    elif kind == "block":
+        in_val = _choose_by_block(films, [hashes[f.path] for f in films], val_fraction, seed)
     else:
         in_val = _choose_by_patient(films, [hashes[f.path] for f in films], val_fraction, seed)
     val_paths = {film.path for film, chosen in zip(films, in_val, strict=True) if chosen}
@@ -223,10 +231,10 @@ def check_split(folder: FilmFolder, split: Split, path: Path) -> None:
                 "remove it to make a new split"
             )
     torn = sorted(patient for patient, parts in sides.items() if {"train", "val"} <= parts)
-    if split.kind == "patient" and torn:
+    if split.kind != "stratified" and torn:
         raise SplitError(
-            f"{path} is of kind patient, but {torn[0]} is in both train and val; remove it to make "
-            "a new split"
+            f"{path} is of kind {split.kind}, but {torn[0]} is in both train and val; remove it "
+            "to make a new split"
         )
 
 
@@ -320,6 +328,31 @@ def _choose_by_patient(
     chosen = np.zeros(len(films), dtype=bool)
     for group, taken in zip(groups, in_val, strict=True):
         chosen[group] = taken
+    return chosen
+
+
+def _choose_by_block(
+    films: Sequence[Film], hashes: Sequence[str], val_fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Returns which films are for val: those of the blocks that hashing puts into fold ``seed``."""
+    num_folds = round(1 / val_fraction)
+    draw, fold = divmod(seed, num_folds)
+    blocks = [patient_block(film.patient_id) for film in films]
+    group_of = _join_groups(blocks, hashes)
+    name_of: dict[int, str] = {}
+    for group, block in zip(group_of.tolist(), blocks, strict=True):
+        name_of[group] = min(block, name_of.get(group, block))
+    in_fold = {
+        group: int(hashlib.sha256(f"{draw}/{name}".encode()).hexdigest(), 16) % num_folds == fold
+        for group, name in name_of.items()
+    }
+    chosen = np.array([in_fold[group] for group in group_of.tolist()])
+    labels = np.array([film.label for film in films])
+    if any(len(set(chosen[labels == label].tolist())) < 2 for label in Label):
+        raise SplitError(
+            f"too few blocks of patients in train for folds of {val_fraction}: train and val need "
+            "both classes each; choose another fraction or the kind patient"
+        )
     return chosen
 
 
