@@ -2,10 +2,9 @@
 
 A patient split leaves films of one machine and one week on both sides, and validation AUROC
 saturates above .99. Here patients with neighbouring numbers are held out together (split kind
-``block``, folds of 1/2 by default), and the scores are also read where style tells nothing: a
-logistic regression on 27 figures of style (``pneumoscope.data.style``) foretells the class of a
-film, fitted on the training side, and films are weighed inversely to what it gives their own
-class. Usage:
+``block``, folds of 1/2 by default), and the scores are also read where style tells nothing: films
+are weighed inversely to what their style, by the training side, gives their own class
+(``pneumoscope.training.style_balance``). Usage:
 
     python benchmarks/block_validation.py RECIPE --data DIR --out DIR [--fold 0] [--set KEY=VALUE]
 
@@ -23,10 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from pneumoscope.bundle import open_bundle
 from pneumoscope.config import load_recipe
@@ -36,24 +32,19 @@ from pneumoscope.data.split import Split, open_split
 from pneumoscope.data.style import describe_style
 from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.labels import Label
+from pneumoscope.training.style_balance import balancing_weights, foretell_class
 
 RECALL = 0.95
-FLOOR = 0.05
-"""Least probability by which a weight is divided: no film counts more than twenty times."""
 
 
 def style_says(data: Path, split: Split) -> NDArray[np.float64]:
     """Returns the probability of pneumonia (N,) that style alone gives the validation films."""
-    parts = {}
+    styles, labels = {}, {}
     for name in ("train", "val"):
         rows = split.subset(name)
-        pixels = open_cache(data, rows, 224, default_cache_dir())
-        parts[name] = describe_style(pixels), np.array([int(row.label) for row in rows])
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
-    ).fit(*parts["train"])
-    p: NDArray[np.float64] = model.predict_proba(parts["val"][0])[:, Label.PNEUMONIA]
-    return p
+        styles[name] = describe_style(open_cache(data, rows, 224, default_cache_dir()))
+        labels[name] = np.array([int(row.label) for row in rows])
+    return foretell_class(styles["train"], labels["train"], styles["val"])
 
 
 def figures(
@@ -61,7 +52,7 @@ def figures(
 ) -> dict[str, float]:
     """Returns the figures of one set of scores (N,) with classes and what style says."""
     sick = y == Label.PNEUMONIA
-    weight = 1.0 / np.where(sick, style, 1.0 - style).clip(FLOOR, 1.0)
+    weight = balancing_weights(y, style)
     odd = sick | (style > 0.5)
     threshold = np.quantile(score[sick], 1.0 - RECALL, method="lower")
     spared = score[~sick] < threshold

@@ -154,6 +154,11 @@ class TrainingConfig(Section):
     balanced_sampler: bool = Field(
         False, description="draw the classes equally often; excludes class_weights"
     )
+    style_sampler: bool = Field(
+        False,
+        description="draw the classes equally often, and of each the more those films whose grey "
+        "levels, sharpness and borders speak for the other; excludes class_weights",
+    )
     clip_grad_norm: Annotated[float, Field(gt=0.0)] = Field(
         1.0, description="largest norm of the gradient"
     )
@@ -274,9 +279,16 @@ class Recipe(Section):
         for key, is_asked in asked.items():
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
-        if self.training.balanced_sampler and self.training.class_weights:
+        samplers = [
+            f"training.{key}"
+            for key in ("balanced_sampler", "style_sampler")
+            if getattr(self.training, key)
+        ]
+        if len(samplers) > 1:
+            raise ValueError(f"{' and '.join(samplers)} exclude each other; leave one of them out")
+        if samplers and self.training.class_weights:
             raise ValueError(
-                "training.balanced_sampler and training.class_weights both balance the classes, "
+                f"{samplers[0]} and training.class_weights both balance the classes, "
                 "together they would turn them round; set training.class_weights = false"
             )
         if self.mae.epochs and self.pretrained.weights:

@@ -63,6 +63,7 @@ def fit_head(
     val: tuple[NDArray[np.float32], NDArray[np.int64]],
     *,
     balanced: bool,
+    film_weights: NDArray[np.float64] | None = None,
 ) -> float:
     """Returns the head's cross-entropy on ``train``, after fitting it by logistic regression.
 
@@ -75,13 +76,18 @@ def fit_head(
         train: features (N, D) and class indices (N,); both classes.
         val: the same of the validation films.
         balanced: weigh the classes inversely to their share in the fit.
+        film_weights: (N,), how much each training film counts beside that; equal if not given.
     """
     features, labels = train
     scaler = StandardScaler().fit(features)
     scaled, scaled_val = scaler.transform(features), scaler.transform(val[0])
     weight = "balanced" if balanced else None
+    if film_weights is not None:  # in the mean 1, as the penalty expects
+        film_weights = film_weights / film_weights.mean()
     fits = [
-        LogisticRegression(C=C, class_weight=weight, max_iter=1000).fit(scaled, labels)
+        LogisticRegression(C=C, class_weight=weight, max_iter=1000).fit(
+            scaled, labels, film_weights
+        )
         for C in C_GRID
     ]
     best = min(fits, key=lambda fit: float(log_loss(val[1], fit.predict_proba(scaled_val))))

@@ -59,3 +59,24 @@ def balanced_order(seed: int, epoch: int, labels: NDArray[np.int64]) -> NDArray[
         rounds = [rng.permutation(places) for _ in range(-(-share // len(places)))]
         drawn.append(np.concatenate(rounds)[:share])
     return rng.permutation(np.concatenate(drawn))
+
+
+def weighted_order(seed: int, epoch: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns as many places (num_films,) as there are films, each as often as its weight asks.
+
+    Systematic sampling: a film whose share is 2.3 comes twice or three times, never else; the same
+    on every process.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        weights: (num_films,), positive.
+
+    Source: Madow, "On the theory of systematic sampling, II", Ann. Math. Statist. 20 (1949).
+    """
+    rng = np.random.default_rng(_stream(seed, _ORDER, epoch))
+    shuffled = rng.permutation(len(weights))
+    ends = np.cumsum(weights[shuffled])
+    marks = (np.arange(len(weights)) + rng.random()) * (ends[-1] / len(weights))
+    drawn = np.searchsorted(ends, marks, side="right").clip(max=len(weights) - 1)
+    return rng.permutation(shuffled[drawn])

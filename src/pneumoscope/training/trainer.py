@@ -47,8 +47,10 @@ from pneumoscope.training.randomness import (
     seed_init,
     seed_probe,
     seed_step,
+    weighted_order,
 )
 from pneumoscope.training.recorder import Recorder
+from pneumoscope.training.style_balance import style_weights
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,9 @@ class Trainer:
             self.objective, self.config.weight_decay, self.config.layer_decay
         )
         self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
+        self.film_weights: NDArray[np.float64] | None = None
+        if self.config.style_sampler:
+            self.film_weights = style_weights(train.pixels, train.labels)
         # A GPU holds the whole data set; on the CPU the memory map serves.
         self.resident: Tensor | None = None
         if device.device.type != "cpu":
@@ -270,7 +275,10 @@ class Trainer:
                 network,
                 (train, np.tile(self.train.labels, views)),
                 (val, self.val.labels),
-                balanced=self.config.class_weights,
+                balanced=self.config.class_weights or self.config.balanced_sampler,
+                film_weights=None
+                if self.film_weights is None
+                else np.tile(self.film_weights, views),
             )
         share_state(network, self.group)
         return from_main(self.group, loss)
@@ -286,6 +294,8 @@ class Trainer:
                 yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self.film_weights is not None:
+            return weighted_order(self.config.seed, epoch, self.film_weights)
         if self.config.balanced_sampler:
             return balanced_order(self.config.seed, epoch, self.train.labels)
         return epoch_order(self.config.seed, epoch, len(self.train.labels))
