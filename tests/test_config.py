@@ -137,10 +137,18 @@ class TestValues:
     def test_out_of_range(self, values: dict[str, Any], expected: str) -> None:
         assert refusal({"name": "a", **values}).startswith(f"mine.toml: {expected}")
 
-    def test_balancing_the_classes_twice_is_refused(self) -> None:
-        assert refusal({"name": "a", "training": {"balanced_sampler": True}}) == (
-            "mine.toml: recipe: training.balanced_sampler and training.class_weights both balance "
+    @pytest.mark.parametrize("sampler", ["balanced_sampler", "style_sampler"])
+    def test_balancing_the_classes_twice_is_refused(self, sampler: str) -> None:
+        assert refusal({"name": "a", "training": {sampler: True}}) == (
+            f"mine.toml: recipe: training.{sampler} and training.class_weights both balance "
             "the classes, together they would turn them round; set training.class_weights = false"
+        )
+
+    def test_two_samplers_are_refused(self) -> None:
+        both = {"balanced_sampler": True, "style_sampler": True, "class_weights": False}
+        assert refusal({"name": "a", "training": both}) == (
+            "mine.toml: recipe: training.balanced_sampler and training.style_sampler exclude each "
+            "other; leave one of them out"
         )
 
     @pytest.mark.parametrize(

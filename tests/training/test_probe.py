@@ -107,22 +107,26 @@ class TestFeatures:
 
 
 class TestHead:
-    def fitted(self, *, balanced: bool) -> tuple[Any, Any, Any, float]:
+    def fitted(self, *, balanced: bool, film_weights: Any = None) -> tuple[Any, Any, Any, float]:
         model = network()
         train = (frozen_features(model, TRAIN.pixels, CPU, Group()), TRAIN.labels)
         val = (frozen_features(model, VAL.pixels, CPU, Group()), VAL.labels)
-        loss = fit_head(model, train, val, balanced=balanced)
+        loss = fit_head(model, train, val, balanced=balanced, film_weights=film_weights)
         return model, train, val, loss
 
+    @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize("balanced", [False, True])
-    def test_it_is_the_logistic_regression_that_suits_validation_best(self, balanced: bool) -> None:
-        model, (x, y), (x_val, y_val), loss = self.fitted(balanced=balanced)
+    def test_it_is_the_logistic_regression_that_suits_validation_best(
+        self, balanced: bool, weighted: bool
+    ) -> None:
+        weights = np.random.default_rng(4).random(len(TRAIN.labels)) if weighted else None
+        model, (x, y), (x_val, y_val), loss = self.fitted(balanced=balanced, film_weights=weights)
         mean, scale = x.mean(0), x.std(0)
         losses = {}
         for C in C_GRID:
             fit = LogisticRegression(
                 C=C, class_weight="balanced" if balanced else None, max_iter=1000
-            ).fit((x - mean) / scale, y)
+            ).fit((x - mean) / scale, y, None if weights is None else weights / weights.mean())
             p = fit.predict_proba((x_val - mean) / scale)
             losses[C] = (log_loss(y_val, p), p, log_loss(y, fit.predict_proba((x - mean) / scale)))
         expected = min(losses.values(), key=lambda entry: entry[0])

@@ -22,6 +22,7 @@ from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.objective import Distilled, Supervised
+from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
 
@@ -431,6 +432,18 @@ class TestLevers:
         times = np.bincount(seen, minlength=48)
         assert set(times[TRAIN.labels == 0].tolist()) == {1, 2}
         assert times[TRAIN.labels == 1].max() == 1
+
+    def test_films_are_drawn_by_their_style(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        weights = np.where(np.arange(48) == 5, 3.0, 1.0)
+        monkeypatch.setattr(module, "style_weights", lambda *films: weights)
+        trainer = make(tmp_path, recipe(epochs=1, style_sampler=True, class_weights=False))
+        for epoch in range(3):
+            expected = weighted_order(trainer.config.seed, epoch, weights)
+            assert np.array_equal(trainer._order(epoch), expected)
+        assert np.bincount(trainer._order(0))[5] in {2, 3}
+        trainer.fit()
 
     @pytest.mark.parametrize("lever", ["mixup_alpha", "cutmix_alpha"])
     def test_films_are_mixed_before_the_step(
