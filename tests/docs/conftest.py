@@ -205,6 +205,8 @@ def workspaces(
             shutil.copytree(template, folder, symlinks=True)
             (folder / ".venv").mkdir()
             (folder / ".venv" / "bin").symlink_to(programs)
+            if page != "docs/accuracy.md":  # the others make it
+                shutil.rmtree(folder / "studies")
             if page == "docs/training.md":  # which makes them
                 shutil.rmtree(folder / "runs")
             if page == "docs/locked-down-networks.md":  # where they are brought by hand
