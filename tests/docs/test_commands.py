@@ -16,7 +16,6 @@ from pages import PAGES, ROOT, TYPED, Block, blocks, blocks_of
 
 LEFT_OUT = {
     ("CONTRIBUTING.md", ".ci/run"),
-    ("docs/accuracy.md", "python benchmarks/threshold_transfer.py"),
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install --index-url"),
     ("docs/locked-down-networks.md", "pip install --index-url"),
     ("docs/locked-down-networks.md", "pip wheel --wheel-dir wheels --find-links"),

@@ -134,6 +134,53 @@ def test_what_the_leak_is_worth():
             assert agrees(cell, value), (cells, expected)
 
 
+def test_what_style_alone_foretells():
+    rows = table("docs/accuracy.md", "| figures | AUROC, training folder |")
+    found = {(line["films"], line["figures"]): line for line in lines_of("style.jsonl")}
+    names = {"power by frequency": "spectrum", "all 27": "all"}
+    assert len(rows) == 4
+    for figures, *cells in rows:
+        for films, (auroc, odd) in zip(
+            ("training, by block", "test"), (cells[:2], cells[2:]), strict=True
+        ):
+            line = found[films, names.get(figures, figures)]
+            assert agrees(auroc, line["auroc"]), (films, figures)
+            assert agrees(odd, line["normal_like_pneumonia"], line["normal"]), (films, figures)
+
+
+def test_what_weighing_style_away_costs():
+    rows = table("docs/accuracy.md", "| model | films drawn | val AUROC |")
+    blocks = {(line["recipe"], *line["set"]): line for line in lines_of("block-validation.jsonl")}
+    by_style = ("training.style_sampler=true", "training.class_weights=false")
+    expected = (
+        ("cnn-trials/trial-7", blocks[("cnn",)]),
+        ("style-trials/cnn", blocks[("cnn", *by_style)]),
+        ("ti16-trials/noise-seed-0", None),
+        ("style-trials/pretrained-ti16", blocks[("pretrained_ti16", *by_style)]),
+    )
+    for (_, drawn, val, style, *test), (name, block) in zip(rows, expected, strict=True):
+        found = record(f"{name}.json")
+        assert found["recipe"]["training"].get("style_sampler", False) == (drawn == "by style")
+        assert agrees(val, found["metrics"]["val"]["at_threshold"]["auroc"]), name
+        assert agrees(style, *([block["style_auroc"]] if block else [])), name
+        for cell, key in zip(test, ("auroc", "recall", "specificity"), strict=True):
+            assert agrees(cell, found["metrics"]["test"]["at_threshold"][key]), (name, key)
+
+
+def test_one_lever_at_a_time():
+    rows = table("docs/accuracy.md", "| recipe | changed | min |")
+    lines = lines_of("block-validation.jsonl")
+    keys = ("minutes", "auroc", "specificity", "specificity_bound", "log_loss", "style_auroc")
+    assert len(rows) == len(lines)
+    for (recipe, changed, *cells), line in zip(rows, lines, strict=True):
+        assert recipe == f"`{line['recipe']}`"
+        for change in line["set"]:
+            if not change.startswith("distillation.teacher="):  # a folder of that run's
+                assert change.replace("training.", "").replace("augmentation.", "") in changed
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, line[key]), (recipe, changed, key)
+
+
 def test_the_trials_of_the_cnn():
     rows = table("docs/accuracy.md", "| trial | changed against the one above |")
     assert len(rows) == 7
