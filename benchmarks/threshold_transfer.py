@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.evaluation.calibration import fit_temperature
 from pneumoscope.evaluation.operating_point import (
     choose_threshold_by_min_recall,
     summarize_at_threshold,
@@ -28,7 +29,6 @@ from pneumoscope.evaluation.operating_point import (
 from pneumoscope.evaluation.predictions import Predictions, read_predictions
 from pneumoscope.evaluation.threshold_rules import (
     estimate_prevalence,
-    fit_temperature,
     out_of_fold_threshold,
     scale_by_temperature,
     threshold_by_recall_bound,
@@ -56,7 +56,7 @@ def recall_bound(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
 
 def temperature(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
     """Calibrates both halves; the threshold is chosen on calibrated scores."""
-    t = fit_temperature(chosen_on.y_true, chosen_on.p_pneumonia)
+    t = fit_temperature(chosen_on.y_true, chosen_on.log_odds)
     calibrated = scale_by_temperature(chosen_on.p_pneumonia, t)
     threshold = choose_threshold_by_min_recall(chosen_on.y_true, calibrated)[0]
     return threshold, scale_by_temperature(p, t)
@@ -64,7 +64,7 @@ def temperature(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
 
 def prior_shift(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
     """Calibrates, then moves the scores to the prevalence that the films seem to have."""
-    t = fit_temperature(chosen_on.y_true, chosen_on.p_pneumonia)
+    t = fit_temperature(chosen_on.y_true, chosen_on.log_odds)
     threshold, calibrated = temperature(chosen_on, p)
     prevalence = float(np.mean(scale_by_temperature(chosen_on.p_pneumonia, t)))
     return threshold, to_prevalence(

@@ -6,7 +6,6 @@ films and why the rule of :mod:`~pneumoscope.evaluation.operating_point` stays.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import beta
 
@@ -78,26 +77,13 @@ def out_of_fold_threshold(
     return float(np.median(thresholds))
 
 
-def fit_temperature(y_true: npt.ArrayLike, p1: npt.ArrayLike) -> float:
-    """Returns the temperature T > 0 whose ``expit(logit(p1) / T)`` has the lowest cross-entropy.
-
-    The order of the films stays, so a threshold that moves along decides as before.
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599), section 4.2.
-    """
-    y, p = check_scores(y_true, p1)
-    odds = _log_odds(p) * (2 * y - 1)  # towards the film's own class
-
-    def loss(log_temperature: float) -> float:
-        return float(np.mean(np.logaddexp(0.0, -odds / np.exp(log_temperature))))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
-
-
 def scale_by_temperature(
     p1: npt.NDArray[np.float64], temperature: float
 ) -> npt.NDArray[np.float64]:
-    """Returns the scores with their log odds divided by ``temperature``."""
+    """Returns the scores with their log odds divided by ``temperature``.
+
+    The order of the films stays, so a threshold that moves along decides as before.
+    """
     scaled: npt.NDArray[np.float64] = expit(_log_odds(p1) / temperature)
     return scaled
 
