@@ -1,10 +1,12 @@
 """Training from files on disk to one validation AUROC: here, in transformers and in vit-pytorch.
 
 The same network (the sizes of ``vit_scratch``), films, split, batch size, peak rate, schedule and
-precision in all three, one after the other on the same machine:
+precision in all, one after the other on the same machine:
 
-- ``pneumoscope``: the trainer, cache built from nothing (that counts), augmentation and patch
-  dropout of ``configs/scratch.toml``, no teacher.
+- ``pneumoscope``: the trainer, cache built from nothing (that counts), patch dropout of
+  ``configs/scratch.toml``, no teacher, no augmentation, like the two others.
+- ``pneumoscope, augmented``: the same with the recipe's augmentation, which learns more slowly and
+  holds better elsewhere.
 - ``transformers``: ViTForImageClassification, a dataset that opens each file and gives it to
   ViTImageProcessor, a DataLoader with a worker a core, the usual loop.
 - ``vit-pytorch``: its ViT, files opened and scaled by numpy in the same kind of DataLoader.
@@ -41,7 +43,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from pneumoscope.config import DataConfig, Recipe, load_recipe
+from pneumoscope.config import AugmentationConfig, DataConfig, Recipe, load_recipe
 from pneumoscope.data.cache import open_cache
 from pneumoscope.data.split import SplitRow
 from pneumoscope.models.build import build_model
@@ -294,7 +296,7 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.95)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--films", type=int)
-    names = ("pneumoscope", "transformers", "vit-pytorch")
+    names = ("pneumoscope", "pneumoscope, augmented", "transformers", "vit-pytorch")
     parser.add_argument("--only", choices=names)
     arguments = parser.parse_args()
     overrides = ["distillation.teacher=", "training.eval_every=1", "training.patience=99"]
@@ -313,8 +315,11 @@ def main() -> None:
     for name in names if arguments.only is None else (arguments.only,):
         print(name, flush=True)
         torch.manual_seed(0)
-        if name == "pneumoscope":
-            found = train_here(films, parts, recipe, arguments.target)
+        if name.startswith("pneumoscope"):
+            mine = recipe
+            if name == "pneumoscope":
+                mine = recipe.model_copy(update={"augmentation": AugmentationConfig()})
+            found = train_here(films, parts, mine, arguments.target)
         else:
             made = from_transformers() if name == "transformers" else from_vit_pytorch()
             found = train_there(*made, films.root, parts, recipe, arguments.target)
