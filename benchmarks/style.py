@@ -7,8 +7,9 @@ the report of what can be had without looking at a lung; nothing is chosen by it
 
     python benchmarks/style.py --data DIR [--test]
 
-Prints a JSON line for all figures and for each group of them: the AUROC, and how many NORMAL
-films look like PNEUMONIA (p > .5) and the other way round.
+Prints a JSON line for all figures and for each group of them: the AUROC, the same with films
+weighed as ``training.style_sampler`` does, and how many NORMAL films look like PNEUMONIA (p > .5)
+and the other way round.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pneumoscope.data.scan import scan_folder
 from pneumoscope.data.split import SplitRow, make_split
 from pneumoscope.data.style import NUM_BANDS, NUM_FIGURES, PERCENTILES, describe_style
 from pneumoscope.labels import Label
-from pneumoscope.training.style_balance import foretell_class
+from pneumoscope.training.style_balance import balancing_weights, foretell_class
 
 LEVELS, SPECTRUM = len(PERCENTILES), len(PERCENTILES) + NUM_BANDS
 GROUPS = {
@@ -47,8 +48,10 @@ def read(data: Path, rows: Sequence[SplitRow]) -> Films:
 
 def figures(y: NDArray[np.int64], p: NDArray[np.float64]) -> dict[str, float]:
     normal, sick = y == Label.NORMAL, y == Label.PNEUMONIA
+    weights = balancing_weights(y, p)
     return {
         "auroc": round(float(roc_auc_score(y, p)), 4),
+        "auroc_weighed": round(float(roc_auc_score(y, p, sample_weight=weights)), 4),
         "normal_like_pneumonia": int((p[normal] > 0.5).sum()),
         "normal": int(normal.sum()),
         "pneumonia_like_normal": int((p[sick] < 0.5).sum()),
@@ -61,11 +64,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--test", action="store_true", help="foretell the test films")
     arguments = parser.parse_args()
-    split = make_split(scan_folder(arguments.data), "block", val_fraction=0.5, seed=0)
-    halves = [read(arguments.data, split.subset(name)) for name in ("train", "val")]
+    folder = scan_folder(arguments.data)
+    split = make_split(folder, "block", val_fraction=0.5, seed=0)
+    halves = [read(folder.root, split.subset(name)) for name in ("train", "val")]
     both = tuple(np.concatenate(parts) for parts in zip(*halves, strict=True))
     if arguments.test:
-        turns = [(both, read(arguments.data, split.subset("test")))]
+        turns = [(both, read(folder.root, split.subset("test")))]
     else:
         turns = [(halves[1], halves[0]), (halves[0], halves[1])]
     y = np.concatenate([labels for _, (_, labels) in turns])

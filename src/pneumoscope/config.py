@@ -69,8 +69,8 @@ class DataConfig(Section):
 
     split: Literal["patient", "stratified", "block"] = Field(
         "patient",
-        description="keep patients together, draw films class by class, or also keep patients "
-        "together who were filmed at one time",
+        description="keep patients together, draw films class by class, or keep patients of the "
+        "same 25 numbers together",
     )
     val_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.2, description="share of the training folder used for validation"

@@ -55,6 +55,13 @@ def test_style_that_says_nothing_changes_nothing(
     assert found["style_specificity"] == pytest.approx(found["specificity"])
 
 
+def test_without_odd_films_there_are_no_figures_of_them(
+    block_validation: ModuleType, val: Predictions
+) -> None:
+    found = block_validation.figures(val.y_true, val.log_odds, np.full(len(val), 0.5))
+    assert (found["num_odd"], found["odd_auroc"], found["odd_specificity"]) == (0, None, None)
+
+
 def test_odd_films_count_by_how_odd_they_are(
     block_validation: ModuleType, val: Predictions
 ) -> None:

@@ -373,6 +373,29 @@ def test_equal_films_tie_their_blocks_together(tmp_path: Path) -> None:
         assert side[twins[0]] == side[twins[1]]
 
 
+@pytest.mark.parametrize("val_fraction", [0.4, 0.3, 0.7, 0.9])
+def test_blocks_make_equal_folds_only(tmp_path: Path, val_fraction: float) -> None:
+    folder = write_films(tmp_path, [1] * 200)
+    message = refusal(folder, tmp_path / "s.csv", "block", val_fraction=val_fraction)
+    assert message == (
+        f"val_fraction is {val_fraction}; kind block makes equal folds, so it takes 1/2, 1/3, 1/4 "
+        "and so on"
+    )
+    assert make_split(folder, "block", val_fraction=0.333).subset("val")
+
+
+def test_a_torn_block_is_refused(tmp_path: Path) -> None:
+    folder = write_films(tmp_path / "films", [1] * 200)
+    split = make_split(folder, "block")
+    index = next(i for i, row in enumerate(split.rows) if row.split == "train")
+    path = tmp_path / "s.csv"
+    path.write_text(edit(split, index, split="val").csv_text)
+    block = patient_block(split.rows[index].patient_id)
+    assert f"is of kind block, but block {block} is in both train and val" in refusal(
+        folder, path, "block"
+    )
+
+
 def test_too_few_blocks(tmp_path: Path) -> None:
     message = refusal(write_films(tmp_path, [1] * 20), tmp_path / "s.csv", "block")
     assert message.startswith("too few blocks of patients in train for folds of 0.2")

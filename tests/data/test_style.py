@@ -50,5 +50,13 @@ def test_it_says_nothing_of_where_things_are(film: NDArray[np.uint8]) -> None:
     assert turned[SPECTRUM] == pytest.approx(style_of(film)[SPECTRUM])
 
 
+@pytest.mark.parametrize("size", [32, 33, 300])
+def test_a_flat_film_of_any_size_has_a_style(size: int) -> None:
+    row = describe_style(np.full((1, size, size), 7, np.uint8))[0]
+    assert np.array_equal(row[LEVELS], np.full(len(PERCENTILES), 7))
+    assert np.array_equal(row[SPECTRUM], np.zeros(NUM_BANDS))
+    assert row[BORDERS].tolist() == [7, 7, 7, 7, 0, 7]
+
+
 def test_no_films_have_no_styles() -> None:
     assert describe_style(np.empty((0, SIZE, SIZE), np.uint8)).shape == (0, NUM_FIGURES)

@@ -98,6 +98,8 @@ def test_a_card_of_real_films_says_where_they_are_from(finished_run: FinishedRun
     assert "PHANTOM" not in card
     leaky = {**manifest["data"], "split_kind": "stratified"}
     assert "patients of training are in validation too" in data_card({**manifest, "data": leaky})
+    blocks = {**manifest["data"], "split_kind": "block"}
+    assert "nor is any other of the same 25 numbers" in data_card({**manifest, "data": blocks})
     assert "patients of training are in validation too" not in card
 
 

@@ -15,6 +15,7 @@ from pneumoscope.models import presets
 from pneumoscope.models.build import build_model
 from pneumoscope.models.npz import load_npz
 from pneumoscope.models.scoring import score_pixels
+from pneumoscope.training import trainer as trainer_module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.probe import C_GRID, fit_head, frozen_features
@@ -143,6 +144,29 @@ class TestHead:
 
 
 class TestFineTuning:
+    @pytest.mark.parametrize("views", [1, 2])
+    @pytest.mark.parametrize("sampler", ["balanced_sampler", "style_sampler"])
+    def test_the_head_is_fitted_as_films_are_drawn(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str, views: int
+    ) -> None:
+        weights = np.random.default_rng(6).random(len(TRAIN.labels))
+        monkeypatch.setattr(trainer_module, "style_weights", lambda *films: weights)
+        asked: dict[str, Any] = {}
+
+        def note(model: Any, train: Any, val: Any, **options: Any) -> float:
+            asked.update(options, labels=train[1])
+            return fit_head(model, train, val, **options)
+
+        monkeypatch.setattr(trainer_module, "fit_head", note)
+        training = {sampler: True, "class_weights": False}
+        make(tmp_path, training=training, pretrained={"probe_views": views}).fit()
+        assert np.array_equal(asked["labels"], np.tile(TRAIN.labels, views))
+        assert asked["balanced"] == (sampler == "balanced_sampler")
+        if sampler == "style_sampler":
+            assert np.array_equal(asked["film_weights"], np.tile(weights, views))
+        else:
+            assert asked["film_weights"] is None
+
     def test_no_epochs_leave_the_probe_alone(self, tmp_path: Path) -> None:
         fitted = make(tmp_path).fit()
         assert [row["epoch"] for row in fitted.history] == [0]

@@ -445,6 +445,21 @@ class TestLevers:
         assert np.bincount(trainer._order(0))[5] in {2, 3}
         trainer.fit()
 
+    def test_a_resumed_run_draws_by_the_weights_it_began_with(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chosen = recipe(epochs=2, style_sampler=True, class_weights=False)
+        trainer = make(tmp_path, chosen)
+        began_with = trainer.film_weights
+        trainer._started = trainer._saved = 0.0
+        trainer._save()
+
+        def elsewhere(*films: Any) -> Any:
+            raise AssertionError("weights are fitted anew")
+
+        monkeypatch.setattr(module, "style_weights", elsewhere)
+        assert np.array_equal(make(tmp_path, chosen).film_weights, began_with)
+
     @pytest.mark.parametrize("lever", ["mixup_alpha", "cutmix_alpha"])
     def test_films_are_mixed_before_the_step(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lever: str

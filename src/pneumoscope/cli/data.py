@@ -107,7 +107,7 @@ def split(
     folder: Folder = _DEFAULT_FOLDER,
     kind: Annotated[
         KindOption,
-        typer.Option(help="Keep patients on one side, only the class share, or neighbours too."),
+        typer.Option(help="Keep patients on one side; only the class shares; or 25 numbers."),
     ] = KindOption.PATIENT,
     seed: Annotated[int, typer.Option(help="Which of the possible divisions.")] = 0,
     val_fraction: Annotated[

@@ -59,8 +59,8 @@ def patient_group(name: str) -> str:
 def patient_block(group: str) -> str:
     """Returns the block of a patient of :func:`patient_group`: its series and number by the 25.
 
-    Numbers were given in order, so neighbours come from one machine and time. A patient of any
-    other form is a block of its own.
+    Files are numbered in order, and films with numbers close to one another look alike. A patient
+    of any other form is a block of its own.
 
     >>> patient_block("IM-0115"), patient_block("NORMAL2-IM-0115"), patient_block("person1954")
     ('IM/4', 'NORMAL2-IM/4', 'person/78')

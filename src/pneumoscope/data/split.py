@@ -2,10 +2,10 @@
 
 Three kinds. ``stratified`` draws films class by class, as the reference study does, and so puts
 films of one patient on both sides. ``patient`` keeps every patient (and every exact copy of a
-film) on one side. ``block`` also keeps patients together whose numbers lie close to one another,
-that is, who were filmed by one machine at one time: a harder test than ``patient``, and closer to
-what new films are. The test folder is always the test set; Kaggle's ``val`` of 16 films is too
-small to choose anything by and is set aside as ``unused``.
+film) on one side. ``block`` also keeps patients of the same 25 numbers together: files are
+numbered in order, and films with numbers close to one another look alike. The test folder is
+always the test set; Kaggle's ``val`` of 16 films is too small to choose anything by and is set
+aside as ``unused``.
 
 A split is a plain CSV table with the SHA-256 of every file, so that a run can tell whether it
 still has the films it was made for.
@@ -89,15 +89,16 @@ def make_split(folder: FilmFolder, kind: str, *, val_fraction: float = 0.2, seed
     Args:
         folder: The films.
         kind: one of :data:`KINDS`.
-        val_fraction: Part of the training folder, per class, that becomes val; in (0, 1). Blocks
-            are not divided to meet it, so ``"block"`` only comes close.
+        val_fraction: Part of the training folder, per class, that becomes val; in (0, 1). For
+            ``"block"`` 1/2, 1/3 and so on: the part of its blocks, of whose films the parts of
+            either class differ from it (of Kermany's normal films, at 1/5, 16 to 27 %).
         seed: Which of the many possible divisions. Of kind ``"block"`` seeds are the folds of
             cross-validations: with a ``val_fraction`` of 1/2 the val of seeds 0 and 1 together is
             the training folder, with 1/5 that of seeds 0 to 4, and so on.
 
     Raises:
-        SplitError: unknown kind, a fraction outside (0, 1), too few films or patients of a
-            class, or a film that cannot be read.
+        SplitError: unknown kind, a fraction outside (0, 1) or not for this kind, too few films
+            or patients of a class, or a film that cannot be read.
     """
     _check_settings(kind, val_fraction)
     hashes = _hash_films(folder)
@@ -230,6 +231,9 @@ def check_split(folder: FilmFolder, split: Split, path: Path) -> None:
                 f"{' or '.join(_ALLOWED[film.folder])} and {film.label.name}; "
                 "remove it to make a new split"
             )
+    if split.kind == "block":
+        for film in folder.in_folder("train"):
+            sides[f"block {patient_block(film.patient_id)}"].add(rows[film.path].split)
     torn = sorted(patient for patient, parts in sides.items() if {"train", "val"} <= parts)
     if split.kind != "stratified" and torn:
         raise SplitError(
@@ -336,6 +340,11 @@ def _choose_by_block(
 ) -> NDArray[np.bool_]:
     """Returns which films are for val: those of the blocks that hashing puts into fold ``seed``."""
     num_folds = round(1 / val_fraction)
+    if num_folds < 2 or abs(num_folds * val_fraction - 1) > 0.01:
+        raise SplitError(
+            f"val_fraction is {val_fraction}; kind block makes equal folds, so it takes 1/2, 1/3, "
+            "1/4 and so on"
+        )
     draw, fold = divmod(seed, num_folds)
     blocks = [patient_block(film.patient_id) for film in films]
     group_of = _join_groups(blocks, hashes)

@@ -1,7 +1,8 @@
-"""The style of a film: what machine, exposure and collimation give it, whatever the chest is like.
+"""The style of a film: grey levels, sharpness and borders, without the shapes in it.
 
-27 numbers: its grey levels, how its power falls off from coarse to fine detail, and how its four
-borders look. None says where in the film anything is.
+27 numbers: percentiles of its grey levels, how its power falls off from coarse to fine detail, and
+how its four borders look. That is what machine, exposure and collimation give to a film, and also
+what disease does to grey levels; but for the borders, none says where in the film anything is.
 """
 
 import numpy as np

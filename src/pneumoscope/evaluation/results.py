@@ -82,7 +82,7 @@ class ModelResult:
         model: the network, a name that ``build_model`` knows; empty where it is not known.
         model_id: names exactly these weights.
         seed: of the training run; None where it is not known.
-        split_kind: ``"patient"`` or ``"stratified"``; empty where it is not known.
+        split_kind: ``"patient"``, ``"stratified"`` or ``"block"``; empty where it is not known.
         num_parameters: of the network; None where it is not known.
         train_time_s: seconds of training; None where they are not known.
         phantom: trained and tested on drawn phantoms, not on films of patients.

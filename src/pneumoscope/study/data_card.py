@@ -82,6 +82,12 @@ Consent and ethical approval, why these films, who may use them and how they are
 def _kind(kind: str) -> str:
     if kind == "patient":
         return "No patient (by number) of training is in validation."
+    if kind == "block":
+        return (
+            "No patient (by number) of training is in validation, nor is any other of the same 25 "
+            "numbers."
+        )
+    assert kind == "stratified", kind
     return (
         "**Films are drawn one by one, so patients of training are in validation too**: figures on "
         "validation, and the threshold, are too good."

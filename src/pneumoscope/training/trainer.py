@@ -150,9 +150,8 @@ class Trainer:
             self.objective, self.config.weight_decay, self.config.layer_decay
         )
         self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
-        self.film_weights: NDArray[np.float64] | None = None
-        if self.config.style_sampler:
-            self.film_weights = style_weights(train.pixels, train.labels)
+        state = load_state(self.path, self.identity)
+        self.film_weights = self._weigh_films(state)
         # A GPU holds the whole data set; on the CPU the memory map serves.
         self.resident: Tensor | None = None
         if device.device.type != "cpu":
@@ -165,7 +164,23 @@ class Trainer:
         self.best: dict[str, Any] = {"auroc": -1.0, "epoch": 0, "weights": None}
         self.elapsed_s = 0.0
         self.pretraining: Pretraining | None = None
-        self._take_up(load_state(self.path, self.identity))
+        self._take_up(state)
+
+    def _weigh_films(self, state: dict[str, Any] | None) -> NDArray[np.float64] | None:
+        """Returns how often films are drawn, or None for equally often.
+
+        One process computes it, and a resumed run takes it up: the last digits of such a fit differ
+        between machines, and with them the order of the films would.
+        """
+        if not self.config.style_sampler:
+            return None
+        if state is not None:
+            known: NDArray[np.float64] = state["film_weights"].numpy()
+            return known
+        weights = None
+        if self.group.is_main:
+            weights = style_weights(self.train.pixels, self.train.labels)
+        return from_main(self.group, weights)
 
     def _make_objective(self, teacher: Bundle | None) -> Supervised:
         weights = torch.ones(len(CLASS_NAMES))
@@ -416,6 +431,9 @@ class Trainer:
                     "history": self.history,
                     "best": self.best,
                     "elapsed_s": self.elapsed_s,
+                    "film_weights": None
+                    if self.film_weights is None
+                    else torch.from_numpy(self.film_weights),
                     "pretraining": asdict(self.pretraining) if self.pretraining else None,
                 },
             )
