@@ -120,6 +120,30 @@ def test_keys_are_timms():
     ]  # fmt: skip
 
 
+def test_training_on_a_cpu_computes_and_learns_what_the_fused_kernel_does():
+    x = torch.randn(2, 3, 32, 32)
+    found = []
+    for training in (True, False):  # the fused kernel out of training
+        model = tiny().train(training)
+        logits = model(x)
+        logits.square().sum().backward()
+        found.append([logits, *(p.grad for p in model.parameters())])
+    for written_out, fused in zip(*found, strict=True):
+        torch.testing.assert_close(written_out, fused, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_dropped_in_training_alone():
+    torch.manual_seed(0)
+    attention = tiny(drop_rate=0.5).blocks[0].attn
+    attention.proj = torch.nn.Identity()  # type: ignore[assignment]
+    x = torch.randn(1, 5, 24)
+    assert torch.equal(attention.eval()(x), attention(x))
+    attention.train()
+    mean = torch.stack([attention(x) for _ in range(4000)]).mean(0)
+    assert not torch.equal(attention(x), attention(x))
+    torch.testing.assert_close(mean, attention.eval()(x), rtol=0.1, atol=0.1)
+
+
 def test_attention_maps_agree_with_the_fused_path():
     model = tiny().eval()
     x = torch.randn(2, 3, 32, 32)

@@ -53,19 +53,30 @@ class Attention(nn.Module):
         return q, k, v
 
     def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
-        """Returns the attended tokens (B, N, D), through the fused kernel."""
+        """Returns the attended tokens (B, N, D).
+
+        Through the fused kernel, but for training on a CPU: there its backward pass takes half
+        of a step of so few tokens, and the weights written out are nothing.
+        """
         q, k, v = self._heads(x)
-        x = F.scaled_dot_product_attention(
-            q, k, v, dropout_p=self.drop_rate if self.training else 0.0
-        )  # (B, A, N, E)
+        drop_rate = self.drop_rate if self.training else 0.0
+        if self.training and x.device.type == "cpu":
+            x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, N, E)
+        else:
+            x = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate)
         x = self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
         return F.dropout(x, self.drop_rate, self.training)
+
+    @staticmethod
+    def _weights(q: Tensor, k: Tensor) -> Tensor:  # (B, A, N, E) each
+        """Returns the softmax weights (B, A, N, N)."""
+        scale: float = q.shape[-1] ** -0.5
+        return ((q * scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
     def attention_map(self, x: Tensor) -> Tensor:  # (B, N, D)
         """Returns the softmax weights (B, A, N, N) that :meth:`forward` applies to the values."""
         q, k, _ = self._heads(x)
-        scale: float = q.shape[-1] ** -0.5
-        return (q @ k.transpose(-2, -1) * scale).softmax(dim=-1)  # (B, A, N, N)
+        return self._weights(q, k)
 
 
 class Mlp(nn.Module):
