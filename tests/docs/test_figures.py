@@ -151,7 +151,8 @@ def test_what_style_alone_foretells():
 def test_what_weighing_style_away_costs():
     rows = table("docs/accuracy.md", "| model | films drawn | val AUROC |")
     blocks = {(line["recipe"], *line["set"]): line for line in lines_of("block-validation.jsonl")}
-    by_style = ("training.style_sampler=true", "training.class_weights=false")
+    assert all(line["fold"] == 1 for line in blocks.values())
+    by_style = ("training.class_weights=false", "training.style_sampler=true")
     expected = (
         ("cnn-trials/trial-7", blocks[("cnn",)]),
         ("style-trials/cnn", blocks[("cnn", *by_style)]),
@@ -172,13 +173,30 @@ def test_one_lever_at_a_time():
     lines = lines_of("block-validation.jsonl")
     keys = ("minutes", "auroc", "specificity", "specificity_bound", "log_loss", "style_auroc")
     assert len(rows) == len(lines)
+    above = ""
     for (recipe, changed, *cells), line in zip(rows, lines, strict=True):
         assert recipe == f"`{line['recipe']}`"
-        for change in line["set"]:
-            if not change.startswith("distillation.teacher="):  # a folder of that run's
-                assert change.replace("training.", "").replace("augmentation.", "") in changed
+        above = f"{above} {changed}" if changed.startswith("the same") else changed
+        shown = set(re.findall(r"`([a-z_]+=[^`]+)`", above))
+        changes = {change.partition(".")[2] for change in line["set"]}
+        assert shown == {change for change in changes if not change.startswith("teacher=")}
+        assert ("taught by" in changed) == (len(shown) < len(changes))
         for cell, key in zip(cells, keys, strict=True):
             assert agrees(cell, line[key]), (recipe, changed, key)
+
+
+def test_the_speed_of_training():
+    step, *lines = lines_of("train.jsonl")
+    rows = table("docs/accuracy.md", "| | seconds | epochs | films a second, first epoch |")
+    keys = ("seconds", "epochs", "films_per_s_first_epoch", "auroc")
+    for (_, *cells), line in zip(rows, lines, strict=True):
+        assert line["reached"]
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, line[key]), (line["name"], key)
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"step did (\d+) GFLOP/s, (\.\d+) of the rate", text)
+    for cell, key in zip(shown, ("gflop_per_s", "share_of_matmul"), strict=True):
+        assert agrees(cell, step["step"][key])
 
 
 def test_the_trials_of_the_cnn():
