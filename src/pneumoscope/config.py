@@ -279,17 +279,17 @@ class Recipe(Section):
         for key, is_asked in asked.items():
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
-        samplers = [
-            f"training.{key}"
-            for key in ("balanced_sampler", "style_sampler")
-            if getattr(self.training, key)
-        ]
-        if len(samplers) > 1:
-            raise ValueError(f"{' and '.join(samplers)} exclude each other; leave one of them out")
-        if samplers and self.training.class_weights:
+        training = self.training
+        if training.balanced_sampler and training.style_sampler:
             raise ValueError(
-                f"{samplers[0]} and training.class_weights both balance the classes, "
-                "together they would turn them round; set training.class_weights = false"
+                "training.balanced_sampler and training.style_sampler exclude each other; leave one "
+                "of them out"
+            )
+        if training.class_weights and (training.balanced_sampler or training.style_sampler):
+            name = "balanced_sampler" if training.balanced_sampler else "style_sampler"
+            raise ValueError(
+                f"training.{name} and training.class_weights both balance the classes, together "
+                "they would turn them round; set training.class_weights = false"
             )
         if self.mae.epochs and self.pretrained.weights:
             raise ValueError(
