@@ -282,8 +282,8 @@ class Recipe(Section):
         training = self.training
         if training.balanced_sampler and training.style_sampler:
             raise ValueError(
-                "training.balanced_sampler and training.style_sampler exclude each other; leave one "
-                "of them out"
+                "training.balanced_sampler and training.style_sampler exclude each other; leave "
+                "one of them out"
             )
         if training.class_weights and (training.balanced_sampler or training.style_sampler):
             name = "balanced_sampler" if training.balanced_sampler else "style_sampler"
