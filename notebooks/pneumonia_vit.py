@@ -182,13 +182,25 @@ show_images([film, with_gaps], ["the film", f"{side} x {side} patches: {side**2}
 #
 # ```python
 #     def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
-#         """Returns the attended tokens (B, N, D), through the fused kernel."""
+#         """Returns the attended tokens (B, N, D).
+#
+#         Through the fused kernel, but for training on a CPU: there its backward pass takes half
+#         of a step of so few tokens, and the weights written out are nothing.
+#         """
 #         q, k, v = self._heads(x)
-#         x = F.scaled_dot_product_attention(
-#             q, k, v, dropout_p=self.drop_rate if self.training else 0.0
-#         )  # (B, A, N, E)
+#         drop_rate = self.drop_rate if self.training else 0.0
+#         if self.training and x.device.type == "cpu":
+#             x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, N, E)
+#         else:
+#             x = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate)
 #         x = self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
 #         return F.dropout(x, self.drop_rate, self.training)
+#
+#     @staticmethod
+#     def _weights(q: Tensor, k: Tensor) -> Tensor:  # (B, A, N, E) each
+#         """Returns the softmax weights (B, A, N, N)."""
+#         scale: float = q.shape[-1] ** -0.5
+#         return ((q * scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 # ```
 #
 # The MLP then works on each token alone:
@@ -340,8 +352,7 @@ show(draw_confusion([scratch_result]))
 #     def attention_map(self, x: Tensor) -> Tensor:  # (B, N, D)
 #         """Returns the softmax weights (B, A, N, N) that :meth:`forward` applies to the values."""
 #         q, k, _ = self._heads(x)
-#         scale: float = q.shape[-1] ** -0.5
-#         return (q @ k.transpose(-2, -1) * scale).softmax(dim=-1)  # (B, A, N, N)
+#         return self._weights(q, k)
 # ```
 #
 # Rollout takes the mean of the heads, mixes it half and half with the residual path, and multiplies through all blocks;
