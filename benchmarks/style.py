@@ -8,8 +8,9 @@ the report of what can be had without looking at a lung; nothing is chosen by it
     python benchmarks/style.py --data DIR [--test]
 
 Prints a JSON line for all figures and for each group of them: the AUROC, the same with films
-weighed as ``training.style_sampler`` does, and how many NORMAL films look like PNEUMONIA (p > .5)
-and the other way round.
+weighed as ``training.style_sampler`` does, how many NORMAL films then count (effective sample
+size, of weights that sum to 1), and how many of them look like PNEUMONIA (p > .5) and the other
+way round.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def figures(y: NDArray[np.int64], p: NDArray[np.float64]) -> dict[str, float]:
     return {
         "auroc": round(float(roc_auc_score(y, p)), 4),
         "auroc_weighed": round(float(roc_auc_score(y, p, sample_weight=weights)), 4),
+        "effective_normal": round(float(1.0 / (weights[normal] ** 2).sum())),
         "normal_like_pneumonia": int((p[normal] > 0.5).sum()),
         "normal": int(normal.sum()),
         "pneumonia_like_normal": int((p[sick] < 0.5).sum()),

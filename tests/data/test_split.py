@@ -384,32 +384,21 @@ def test_blocks_make_equal_folds_only(tmp_path: Path, val_fraction: float) -> No
     assert make_split(folder, "block", val_fraction=0.333).subset("val")
 
 
-def test_a_torn_block_is_refused(tmp_path: Path) -> None:
-    folder = write_films(tmp_path / "films", [1] * 200)
-    split = make_split(folder, "block")
-    index = next(i for i, row in enumerate(split.rows) if row.split == "train")
-    path = tmp_path / "s.csv"
-    path.write_text(edit(split, index, split="val").csv_text)
-    block = patient_block(split.rows[index].patient_id)
-    assert f"is of kind block, but block {block} is in both train and val" in refusal(
-        folder, path, "block"
-    )
-
-
 def test_too_few_blocks(tmp_path: Path) -> None:
     message = refusal(write_films(tmp_path, [1] * 20), tmp_path / "s.csv", "block")
     assert message.startswith("too few blocks of patients in train for folds of 0.2")
 
 
-def test_a_torn_patient_is_refused_in_a_block_split(tmp_path: Path) -> None:
-    folder = write_films(tmp_path / "films", [2] * 200)
+@pytest.mark.parametrize("films_a_patient", [1, 2])
+def test_a_torn_block_or_patient_is_refused(tmp_path: Path, films_a_patient: int) -> None:
+    folder = write_films(tmp_path / "films", [films_a_patient] * 200)
     split = make_split(folder, "block")
     index = next(i for i, row in enumerate(split.rows) if row.split == "train")
+    patient = split.rows[index].patient_id
+    torn = patient if films_a_patient > 1 else f"block {patient_block(patient)}"
     path = tmp_path / "s.csv"
     path.write_text(edit(split, index, split="val").csv_text)
-    assert f"is of kind block, but {split.rows[index].patient_id} is in both" in refusal(
-        folder, path, "block"
-    )
+    assert f"is of kind block, but {torn} is in both" in refusal(folder, path, "block")
 
 
 @pytest.fixture(scope="module")

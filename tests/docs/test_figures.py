@@ -146,6 +146,10 @@ def test_what_style_alone_foretells():
             line = found[films, names.get(figures, figures)]
             assert agrees(auroc, line["auroc"]), (films, figures)
             assert agrees(odd, line["normal_like_pneumonia"], line["normal"]), (films, figures)
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"leave ([\d,]+ of [\d,]+) normal", text)
+    every = found["training, by block", "all"]
+    assert agrees(shown, every["effective_normal"], every["normal"])
 
 
 def test_what_weighing_style_away_costs():
@@ -185,6 +189,13 @@ def test_one_lever_at_a_time():
             assert agrees(cell, line[key]), (recipe, changed, key)
 
 
+def test_the_scratch_vit_on_standardised_films():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"Validation AUROC ((?:\.\d+[ /\n]+)+\.\d+): the same in the end", text)
+    history = record("scratch-trials/standardised-with-noise.json")["history"]
+    assert agrees(shown, *(row["val_auroc"] for row in history))
+
+
 def test_the_speed_of_training():
     step, *lines = lines_of("train.jsonl")
     rows = table("docs/accuracy.md", "| | seconds | epochs | films a second, first epoch |")
@@ -197,6 +208,12 @@ def test_the_speed_of_training():
     (shown,) = re.findall(r"step did (\d+) GFLOP/s, (\.\d+) of the rate", text)
     for cell, key in zip(shown, ("gflop_per_s", "share_of_matmul"), strict=True):
         assert agrees(cell, step["step"][key])
+    pattern = r"takes (\.\d+) s where it\s+took (\.\d+) .*?, and (\.\d+) where it took (\.\d+)"
+    (shown,) = re.findall(pattern, text)
+    now_and_before = [
+        line[key] for line in lines_of("attention.jsonl") for key in ("written_out", "fused")
+    ]
+    assert agrees(" ".join(shown), *now_and_before)
 
 
 def test_the_trials_of_the_cnn():
