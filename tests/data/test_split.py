@@ -451,3 +451,20 @@ def test_real_block_split(real: FilmFolder) -> None:
     assert [count(fold)["val", "PNEUMONIA"] for fold in folds] == [1798, 2077]
     assert [count(fold)["val", "NORMAL"] for fold in folds] == [699, 642]
     assert patients_of(folds[0], "train") == patients_of(folds[1], "val")
+
+
+def test_parts_of_real_folds_vary_as_the_page_says(real: FilmFolder) -> None:
+    total = sum(film.label == Label.NORMAL for film in real.in_folder("train"))
+
+    def shares(val_fraction: float, num_seeds: int) -> tuple[int, int]:
+        found = [
+            count(make_split(real, "block", val_fraction=val_fraction, seed=seed))["val", "NORMAL"]
+            for seed in range(num_seeds)
+        ]
+        return round(100 * min(found) / total), round(100 * max(found) / total)
+
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    fifth, half = shares(0.2, 5), shares(0.5, 6)
+    assert (
+        f"{fifth[0]} to {fifth[1]} % of the normal films, at 1/2 {half[0]} to {half[1]} %" in text
+    )
