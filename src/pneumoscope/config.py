@@ -53,6 +53,11 @@ class ModelConfig(Section):
     gelu: Literal["erf", "tanh"] | None = Field(
         None, description="exact GELU or its tanh approximation, if not the model's own (ViT only)"
     )
+    pos_embed_init: Literal["normal", "sine_cosine"] | None = Field(
+        None,
+        description="what position embeddings start from: small random values, or sines and "
+        "cosines of the places (ViT without pretrained weights only)",
+    )
 
     def build_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` for training."""
@@ -271,6 +276,7 @@ class Recipe(Section):
             "model.patch_drop_rate": self.model.patch_drop_rate is not None,
             "model.standardize": self.model.standardize is not None,
             "model.gelu": self.model.gelu is not None,
+            "model.pos_embed_init": self.model.pos_embed_init is not None,
             "training.layer_decay": self.training.layer_decay != 1.0,
             "mae": self.mae.epochs > 0,
             "pretrained": bool(self.pretrained.weights),
@@ -295,6 +301,11 @@ class Recipe(Section):
             raise ValueError(
                 "mae.epochs and pretrained.weights exclude each other: masked autoencoding starts "
                 "from random weights; leave one of them out"
+            )
+        if self.model.pos_embed_init and self.pretrained.weights:
+            raise ValueError(
+                "model.pos_embed_init and pretrained.weights exclude each other: the weights bring "
+                "their positions; leave one of them out"
             )
         has_probe = self.pretrained.weights and self.pretrained.probe_views
         if self.training.epochs == 0 and not has_probe:

@@ -17,7 +17,6 @@ from pneumoscope.training.masked_autoencoder import (
     MaskedAutoencoder,
     hidden_places,
     normalized_patches,
-    sine_cosine_positions,
 )
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.recorder import Recorder
@@ -70,17 +69,6 @@ def test_targets_are_patches_with_mean_0_and_deviation_1() -> None:
     wanted = (wanted - wanted.mean()) / wanted.std(correction=0)
     torch.testing.assert_close(patches[1, 2], wanted.flatten(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(patches, normalized_patches(0.3 * x + 0.2, 8), atol=1e-3, rtol=1e-3)
-
-
-def test_positions_are_different_and_nearer_places_are_more_alike() -> None:
-    positions = sine_cosine_positions(4, 24)
-    assert positions.shape == (1, 17, 24)
-    assert positions[0, 0].abs().sum() == 0  # the class token has no place
-    places = positions[0, 1:]
-    torch.testing.assert_close(places.square().sum(dim=1), torch.full((16,), 12.0))
-    alike = places @ places.T
-    assert alike[0, 1] > alike[0, 2] > alike[0, 3]
-    assert alike[0, 1] == pytest.approx(alike[0, 4].item())  # a row away as a column away
 
 
 def test_only_hidden_patches_count() -> None:

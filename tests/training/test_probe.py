@@ -287,6 +287,17 @@ class TestRecipes:
                 "layer_decay is for Vision",
             ),
             ({"model": {"name": "cnn", "standardize": True}}, "standardize is for Vision"),
+            (
+                {"model": {"name": "cnn", "pos_embed_init": "normal"}},
+                "pos_embed_init is for Vision",
+            ),
+            (
+                {
+                    "model": {"name": "vit_ti16", "pos_embed_init": "sine_cosine"},
+                    "pretrained": {"weights": "x"},
+                },
+                "the weights bring their positions",
+            ),
             ({"model": {"name": "vit_ti16"}, "training": {"epochs": 0}}, "leaves the linear probe"),
             (
                 {

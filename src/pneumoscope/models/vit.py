@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pneumoscope.errors import ModelError
+from pneumoscope.models.positions import sine_cosine_positions
 
 
 class PatchEmbed(nn.Module):
@@ -184,6 +185,8 @@ class VisionTransformer(nn.Module):
             and contrast say nothing. The published weights were trained without.
         flip_average: out of training, answer the mean of the logits of an image and its mirror
             image.
+        pos_embed_init: what position embeddings start from before they are learned: ``"normal"``
+            (small and random) or ``"sine_cosine"``.
 
     Raises:
         ModelError: the sizes do not fit one another.
@@ -208,6 +211,7 @@ class VisionTransformer(nn.Module):
         patch_drop_rate: float = 0.0,
         standardize: bool = False,
         flip_average: bool = False,
+        pos_embed_init: Literal["normal", "sine_cosine"] = "normal",
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
         super().__init__()
@@ -246,6 +250,9 @@ class VisionTransformer(nn.Module):
         )
         self.head = nn.Linear(representation_size or embed_dim, num_classes)
         self._init_weights()
+        if pos_embed_init == "sine_cosine":
+            with torch.no_grad():
+                self.pos_embed.copy_(sine_cosine_positions(img_size // patch_size, embed_dim))
 
     def _init_weights(self) -> None:
         """Draws truncated normals (std 0.02) for weights and embeddings; biases are zero."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pneumoscope.config import MaskedAutoencodingConfig
+from pneumoscope.models.positions import sine_cosine_positions
 from pneumoscope.models.vit import Block, VisionTransformer
 
 
@@ -94,21 +95,6 @@ def normalized_patches(films: Tensor, patch_size: int) -> Tensor:  # (B, 1, H, W
     """Returns the patches (B, N, P * P), row by row, each with mean 0 and deviation 1."""
     patches = F.unfold(films.float(), patch_size, stride=patch_size).transpose(1, 2)
     return F.layer_norm(patches, patches.shape[-1:], eps=1e-6)
-
-
-def sine_cosine_positions(grid: int, dim: int) -> Tensor:
-    """Returns fixed embeddings (1, 1 + grid * grid, dim): zeros for the class token, then rows.
-
-    The first half of each stands for the row, the second for the column; ``dim`` is a multiple
-    of 4.
-    """
-    quarter = dim // 4
-    rates = 10_000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
-    angles = torch.arange(grid, dtype=torch.float64)[:, None] * rates  # (grid, dim / 4)
-    along = torch.cat([angles.sin(), angles.cos()], dim=1)  # (grid, dim / 2)
-    rows, columns = along.repeat_interleave(grid, dim=0), along.repeat(grid, 1)
-    places = torch.cat([rows, columns], dim=1)  # (grid * grid, dim)
-    return torch.cat([torch.zeros(1, dim), places])[None].float()
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:  # (B, N, d), (B, M)
