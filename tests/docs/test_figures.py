@@ -14,6 +14,7 @@ from pages import ROOT
 from sklearn.metrics import roc_auc_score
 
 from pneumoscope.bundle import open_bundle, shipped_bundles
+from pneumoscope.config import load_recipe
 from pneumoscope.data.phantom import write_phantoms
 from pneumoscope.evaluation.operating_point import summarize_at_threshold
 from pneumoscope.screening.screener import Screener
@@ -214,6 +215,17 @@ def test_the_speed_of_training():
         line[key] for line in lines_of("attention.jsonl") for key in ("written_out", "fused")
     ]
     assert agrees(" ".join(shown), *now_and_before)
+
+
+def test_where_compiling_pays():
+    rows = table("docs/accuracy.md", "| recipe | step, s | compiled, s |")
+    for (name, *cells, steps), line in zip(rows, lines_of("compile.jsonl"), strict=True):
+        assert name == f"`{line['network']}`"
+        keys = ("step_s", "compiled_step_s", "compiling_s", "pays_after_steps")
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, line[key]), (name, key)
+        training = load_recipe(line["network"]).training
+        assert int(steps) == training.epochs * (4173 // training.batch_size)
 
 
 def test_the_trials_of_the_cnn():
