@@ -285,18 +285,31 @@ def test_grain_and_soups():
             assert agrees(cell, run["metrics"]["test"]["at_threshold"][key]), (name, key)
 
 
+SEED_KEYS = ("auroc", "recall", "specificity", "acc")
+
+
+def agrees_with_seeds(each: list[str], together: list[str], seeds: list[dict[str, float]]) -> None:
+    for column, key in enumerate(SEED_KEYS, start=1):
+        values = [seed[key] for seed in seeds]
+        assert agrees(each[column], *values), key
+        assert agrees(together[column], np.mean(values), np.std(values, ddof=1)), key
+
+
+def test_the_seeds_of_the_cnn():
+    names = ("trial-7", "seed-1", "seed-2")
+    seeds = [record(f"cnn-trials/{name}.json")["metrics"]["test"]["at_threshold"] for name in names]
+    agrees_with_seeds(*table("docs/accuracy.md", "| CNN | AUROC | recall | specificity"), seeds)
+
+
 def test_the_seeds_of_the_vit_ti16():
-    keys = ("auroc", "recall", "specificity", "acc")
     seeds = [
         record(f"ti16-trials/six-epochs-seed-{seed}.json")["metrics"]["test"]["at_threshold"]
         for seed in range(3)
     ]
-    probe = record("ti16-trials/linear-probe.json")["metrics"]["test"]["at_threshold"]
     each, together, alone = table("docs/accuracy.md", "| | AUROC | recall | specificity | acc")
-    for column, key in enumerate(keys, start=1):
-        values = [seed[key] for seed in seeds]
-        assert agrees(each[column], *values), key
-        assert agrees(together[column], np.mean(values), np.std(values, ddof=1)), key
+    agrees_with_seeds(each, together, seeds)
+    probe = record("ti16-trials/linear-probe.json")["metrics"]["test"]["at_threshold"]
+    for column, key in enumerate(SEED_KEYS, start=1):
         assert agrees(alone[column], probe[key]), key
 
 
