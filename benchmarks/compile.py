@@ -27,12 +27,15 @@ from pneumoscope.training.device import choose_device
 
 
 def measure(recipe_name: str, rounds: int) -> dict[str, object]:
-    recipe, device = load_recipe(recipe_name), choose_device()
+    recipe = load_recipe(recipe_name)
+    device = choose_device(recipe.training.device, recipe.training.precision)
     torch.manual_seed(0)
     network = build_model(**recipe.model.build_options()).train()
     network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     side = recipe.model.img_size
-    x = torch.randn(recipe.training.batch_size, 3, side, side, device=device.device)
+    x = torch.randn(
+        recipe.training.batch_size, recipe.model.in_chans, side, side, device=device.device
+    )
     x = x.contiguous(memory_format=torch.channels_last)
 
     def step(module: nn.Module) -> float:

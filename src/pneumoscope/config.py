@@ -302,6 +302,11 @@ class Recipe(Section):
                 "mae.epochs and pretrained.weights exclude each other: masked autoencoding starts "
                 "from random weights; leave one of them out"
             )
+        if self.model.pos_embed_init == "normal" and self.mae.epochs:
+            raise ValueError(
+                "masked autoencoding starts positions from sines and cosines, not as "
+                'model.pos_embed_init = "normal" says; leave it out'
+            )
         if self.model.pos_embed_init and self.pretrained.weights:
             raise ValueError(
                 "model.pos_embed_init and pretrained.weights exclude each other: the weights bring "

@@ -14,13 +14,16 @@ def test_positions_are_different_and_nearer_places_are_more_alike() -> None:
     assert positions[0, 0].abs().sum() == 0  # the class token has no place
     places = positions[0, 1:]
     torch.testing.assert_close(places.square().sum(dim=1), torch.full((16,), 12.0))
+    assert len(places.unique(dim=0)) == 16
+    torch.testing.assert_close(places[0, :12], places[1, :12])  # the same row,
+    torch.testing.assert_close(places[0, 12:], places[4, 12:])  # the same column
     alike = places @ places.T
     assert alike[0, 1] > alike[0, 2] > alike[0, 3]
     assert alike[0, 1] == pytest.approx(alike[0, 4].item())  # a row away as a column away
 
 
-def test_an_odd_width_is_told() -> None:
-    with pytest.raises(ModelError, match="embed_dim 6 is not a multiple of 4"):
+def test_a_width_that_is_no_multiple_of_4_is_told() -> None:
+    with pytest.raises(ModelError, match="a width of 6 is not a multiple of 4"):
         sine_cosine_positions(4, 6)
 
 

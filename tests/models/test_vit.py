@@ -208,6 +208,7 @@ def test_pre_logits_is_a_tanh_layer():
         (lambda: build_model("resnet50"), "known: cnn, vit_scratch"),
         (lambda: build_model("cnn", drop_path_rate=0.1), "cnn cannot be built: .*drop_path_rate"),
         (lambda: build_model("cnn", img_size=16), "too small for the CNN"),
+        (lambda: tiny(pos_embed_init="sine"), "pos_embed_init 'sine' is not known"),
     ],
 )
 def test_wrong_sizes_and_names_are_told(call, message):
@@ -222,10 +223,12 @@ class TestStandardize:
         return build_model("vit_scratch", img_size=32, standardize=standardize).eval()
 
     def test_exposure_and_contrast_say_nothing_then(self) -> None:
+        torch.manual_seed(1)
         x = torch.rand(2, 1, 32, 32).expand(-1, 3, -1, -1) - 0.5
         plain, standardized = self.network(False), self.network(True)
         for changed in (x + 0.3, x * 0.5, 0.2 * x - 0.4):
-            torch.testing.assert_close(standardized(changed), standardized(x), atol=1e-4, rtol=0)
+            # The epsilon of the normalisation counts a little at the lowest contrast.
+            torch.testing.assert_close(standardized(changed), standardized(x), atol=1e-4, rtol=3e-3)
             assert (plain(changed) - plain(x)).abs().max() > 1e-3
 
     def test_it_is_the_plain_network_on_films_of_mean_0_and_deviation_half(self) -> None:

@@ -298,6 +298,13 @@ class TestRecipes:
                 },
                 "the weights bring their positions",
             ),
+            (
+                {
+                    "model": {"name": "vit_scratch", "pos_embed_init": "normal"},
+                    "mae": {"epochs": 1},
+                },
+                "masked autoencoding starts positions from sines",
+            ),
             ({"model": {"name": "vit_ti16"}, "training": {"epochs": 0}}, "leaves the linear probe"),
             (
                 {

@@ -20,7 +20,7 @@ def sine_cosine_positions(grid: int, dim: int) -> Tensor:
     """
     if dim % 4:
         raise ModelError(
-            f"embed_dim {dim} is not a multiple of 4, which positions of sines and cosines need"
+            f"a width of {dim} is not a multiple of 4, which positions of sines and cosines need"
         )
     quarter = dim // 4
     rates = 10_000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)

@@ -189,7 +189,7 @@ class VisionTransformer(nn.Module):
             (small and random) or ``"sine_cosine"``.
 
     Raises:
-        ModelError: the sizes do not fit one another.
+        ModelError: the sizes do not fit one another, or ``pos_embed_init`` is not known.
     """
 
     def __init__(
@@ -222,6 +222,10 @@ class VisionTransformer(nn.Module):
             )
         if embed_dim % num_heads:
             raise ModelError(f"embed_dim {embed_dim} does not divide into {num_heads} heads")
+        if pos_embed_init not in ("normal", "sine_cosine"):
+            raise ModelError(
+                f"pos_embed_init {pos_embed_init!r} is not known; choose 'normal' or 'sine_cosine'"
+            )
         self.img_size = img_size
         self.patch_size = patch_size
         self.in_chans = in_chans
