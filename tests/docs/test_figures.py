@@ -197,6 +197,20 @@ def test_the_scratch_vit_on_standardised_films():
     assert agrees(shown, *(row["val_auroc"] for row in history))
 
 
+def test_the_scratch_vit_with_positions_from_sines_and_cosines():
+    shipped = json.loads((shipped_bundles()["scratch"] / "metrics.json").read_text())
+    run = record("scratch-trials/sines-and-cosines.json")
+    rows = table("docs/accuracy.md", "| ViT from scratch | val AUROC |")
+    for (_, val, *test), metrics in zip(rows, (shipped, run["metrics"]), strict=True):
+        assert agrees(val, metrics["val"]["at_threshold"]["auroc"])
+        for cell, key in zip(test, ("auroc", "recall", "specificity"), strict=True):
+            assert agrees(cell, metrics["test"]["at_threshold"][key]), key
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (minutes, shown) = re.findall(r"(\d+) minutes: validation AUROC ([./ \d]+\d)\. Then", text)[0]
+    assert agrees(minutes, run["train_time_s"] / 60)
+    assert agrees(shown, *(row["val_auroc"] for row in run["history"]))
+
+
 def test_the_speed_of_training():
     step, *lines = lines_of("train.jsonl")
     rows = table("docs/accuracy.md", "| | seconds | epochs | films a second, first epoch |")
