@@ -495,7 +495,12 @@ class TestProcess:
         for index in range(4000):
             (films / f"{index}.png").symlink_to(films / "a.png")
         command = self.command(bundle, "--format", "json", "--output", "out", ".")
-        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        # A shell's background job, which the tests may be, ignores SIGINT and hands that down.
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         while not list(films.glob(".out.*.partial")):
             assert process.poll() is None
             time.sleep(0.02)
