@@ -152,6 +152,7 @@ def main() -> None:
         "set": arguments.set,
         "fold": arguments.fold,
         "folds": arguments.folds,
+        "device": bundle.manifest["device"],
         "minutes": round(bundle.manifest["train_time_s"] / 60, 1),
         "best_epoch": bundle.manifest["best_epoch"],
         **{k: None if v is None else round(float(v), 4) for k, v in found.items()},

@@ -1,10 +1,11 @@
 """Training from files on disk to one validation AUROC: here, in transformers and in vit-pytorch.
 
-The same network (the sizes of ``vit_scratch``), films, split, batch size, peak rate, schedule and
+The same size of network (``vit_scratch``), films, split, batch size, peak rate, schedule and
 precision in all, one after the other on the same machine:
 
-- ``pneumoscope``: the trainer, cache built from nothing (that counts), patch dropout of
-  ``configs/scratch.toml``, no teacher, no augmentation, like the two others.
+- ``pneumoscope``: the trainer, cache built from nothing (that counts), patch dropout,
+  standardised films and positions from sines and cosines of ``configs/scratch.toml``, no teacher,
+  no augmentation, like the two others.
 - ``pneumoscope, augmented``: the same with the recipe's augmentation, which learns more slowly and
   holds better elsewhere.
 - ``transformers``: ViTForImageClassification, a dataset that opens each file and gives it to
@@ -55,6 +56,10 @@ from pneumoscope.training.optimizer import lr_at
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.trainer import LabelledFilms, Trainer
 
+LARGE_BATCH = 1024
+"""Of bare steps on a GPU, beside the recipe's, which leaves it waiting for the next launch."""
+WARMUP = 6.0
+"""A schedule warms up for a sixth of it, and for two epochs at the most."""
 SIZES = {"dim": 256, "depth": 6, "heads": 8, "mlp_dim": 1024}
 
 
@@ -249,41 +254,49 @@ def summary(watch: Watch, num_films: int, target: float) -> dict[str, Any]:
     }
 
 
+def finish(device: Device) -> None:
+    """Waits until a GPU has done what it was given."""
+    if device.device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def fastest(work: Callable[[], object], device: Device, rounds: int) -> float:
+    """Returns the seconds of the fastest of ``rounds`` calls, each to its very end."""
+    times = []
+    for _ in range(rounds):
+        finish(device)
+        start = time.perf_counter()
+        work()
+        finish(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
 def matmul_rate(device: Device) -> float:
     """Returns the rate of a large matrix product in the training precision, FLOP/s."""
-    one = torch.randn(2048, 2048, device=device.device, dtype=device.dtype)
-    best = 0.0
-    for _ in range(20):
-        start = time.perf_counter()
-        # Reading a value waits until a GPU is done.
-        float((one @ one)[0, 0])
-        best = max(best, 2 * 2048**3 / (time.perf_counter() - start))
-    return best
+    side = 8192 if device.device.type == "cuda" else 2048
+    one = torch.randn(side, side, device=device.device, dtype=device.dtype)
+    return 2 * side**3 / fastest(lambda: one @ one, device, 20)
 
 
-def step_share(recipe: Recipe) -> dict[str, float]:
+def step_share(recipe: Recipe, batch_size: int) -> dict[str, float]:
     """Returns what a bare training step does, and what share of the matrix rate that is."""
-    device, config = choose_device(), recipe.training
+    device = choose_device()
     network = build_model(**recipe.model.build_options()).to(device.device).train()
-    x = torch.randn(config.batch_size, 3, 224, 224, device=device.device)
+    x = torch.randn(batch_size, 3, 224, 224, device=device.device)
 
-    def step() -> float:
+    def step() -> None:
         with device.autocast:
             loss = network(x).float().square().mean()
         loss.backward()
-        return float(loss.detach())
 
     with FlopCounterMode(display=False) as counter:
         step()
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    seconds, peak = min(times), matmul_rate(device)
+    seconds, peak = fastest(step, device, 10), matmul_rate(device)
     rate = counter.get_total_flops() / seconds
     return {
-        "films_per_s_bare_step": round(config.batch_size / seconds, 1),
+        "batch_size": batch_size,
+        "films_per_s_bare_step": round(batch_size / seconds, 1),
         "gflop_per_s": round(rate / 1e9, 1),
         "matmul_gflop_per_s": round(peak / 1e9, 1),
         "share_of_matmul": round(rate / peak, 3),
@@ -300,7 +313,9 @@ def main() -> None:
     parser.add_argument("--only", choices=names)
     arguments = parser.parse_args()
     overrides = ["distillation.teacher=", "training.eval_every=1", "training.patience=99"]
-    recipe = load_recipe("scratch", [*overrides, f"training.epochs={arguments.epochs}"])
+    overrides += [f"training.epochs={arguments.epochs}"]
+    overrides += [f"training.warmup_epochs={min(2.0, arguments.epochs / WARMUP)}"]
+    recipe = load_recipe("scratch", overrides)
     with tempfile.TemporaryDirectory() as folder:
         films = open_films(arguments.data, Path(folder) / "split.csv", DataConfig(), Console())
     parts = {name: list(films.rows(name)) for name in ("train", "val")}
@@ -310,8 +325,17 @@ def main() -> None:
             name: [rows[i] for i in order.permutation(len(rows))[: arguments.films]]
             for name, rows in parts.items()
         }
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-    print(json.dumps({"step": step_share(recipe), "target": arguments.target, **machine}))
+    machine: dict[str, Any] = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+    }
+    batches = [recipe.training.batch_size]
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+        batches.append(LARGE_BATCH)
+    steps = [step_share(recipe, batch_size) for batch_size in batches]
+    print(json.dumps({"steps": steps, "target": arguments.target, **machine}), flush=True)
     for name in names if arguments.only is None else (arguments.only,):
         print(name, flush=True)
         torch.manual_seed(0)
