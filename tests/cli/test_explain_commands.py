@@ -64,7 +64,8 @@ def test_export_in_int8(film: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "from the bundle's in int8" in said
     screener = Screener.load("scratch", gate=False, precision="int8")
     weights = screener.bundle.path / "model.safetensors"
-    assert path.stat().st_size < 0.6 * weights.stat().st_size  # which are in float16
+    # Against weights in float16; patch embedding and the standardising of films stay in float32.
+    assert path.stat().st_size < 0.7 * weights.stat().st_size
     session = onnxruntime.InferenceSession(path)
     found = session.get_modelmeta().custom_metadata_map
     assert found["precision"] == "int8"
