@@ -153,6 +153,11 @@ class TrainingConfig(Section):
     class_weights: bool = Field(
         True, description="weigh classes inversely to their share of the training split"
     )
+    cause_weight: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        0.0,
+        description="weight of a second task in training, to tell bacterial from viral pneumonia "
+        "where file names state the cause; 0 for none",
+    )
     focal_gamma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
         0.0, description="focal loss: how strongly films that are already right count less"
     )
@@ -296,6 +301,13 @@ class Recipe(Section):
             raise ValueError(
                 f"training.{name} and training.class_weights both balance the classes, together "
                 "they would turn them round; set training.class_weights = false"
+            )
+        augmentation = self.augmentation
+        if training.cause_weight and (augmentation.mixup_alpha or augmentation.cutmix_alpha):
+            name = "mixup_alpha" if augmentation.mixup_alpha else "cutmix_alpha"
+            raise ValueError(
+                f"training.cause_weight and augmentation.{name} exclude each other: a mixed film "
+                "has no one cause; leave one of them out"
             )
         if self.mae.epochs and self.pretrained.weights:
             raise ValueError(

@@ -9,7 +9,13 @@ from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.mixing import Mix
-from pneumoscope.training.objective import Distilled, Supervised, class_weights
+from pneumoscope.training.objective import (
+    Causes,
+    CauseTask,
+    Distilled,
+    Supervised,
+    class_weights,
+)
 
 WEIGHTS = torch.tensor([2.0, 0.7])
 
@@ -134,3 +140,54 @@ def test_the_teacher_is_neither_trained_nor_saved():
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert objective.project.weight.grad.abs().sum() > 0
     assert {key.split(".")[0] for key in objective.state_dict()} == {"network", "project"}
+
+
+CAUSES = torch.tensor([-1, 0, 1, -1, 0, 0])
+"""Of the films of :func:`batch`: three bacterial, one viral, two healthy."""
+
+
+def test_the_second_task_is_the_weighted_cross_entropy_of_the_stated_causes():
+    torch.manual_seed(3)
+    task = CauseTask(5, CAUSES, weight=0.5, label_smoothing=0.05)
+    torch.testing.assert_close(task.class_weights, torch.tensor([2 / 3, 2.0]))
+    seen = torch.randn(6, 5)
+    stated = CAUSES >= 0
+    expected = F.cross_entropy(
+        task.head(seen[stated]), CAUSES[stated], weight=task.class_weights, label_smoothing=0.05
+    )
+    torch.testing.assert_close(task(seen, Causes(CAUSES, CAUSES)), 0.5 * expected)
+    parts = (slice(0, 1), slice(1, 6))  # the first process has no film with a cause
+    found = sum(task(seen[part], Causes(CAUSES[part], CAUSES)) for part in parts)
+    torch.testing.assert_close(found, 0.5 * expected)
+
+
+def test_a_batch_without_causes_teaches_the_second_task_nothing():
+    task = CauseTask(5, CAUSES, weight=0.5, label_smoothing=0.0)
+    none = torch.full((3,), -1)
+    loss = task(torch.randn(3, 5), Causes(none, none))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert task.head.weight.grad.abs().max() == 0.0  # finite, and there for a distributed wrapper
+
+
+@pytest.mark.parametrize("kind", ["cnn", "distilled"])
+def test_the_second_task_adds_its_loss_and_reaches_the_network(kind):
+    torch.manual_seed(4)
+    if kind == "cnn":
+        network = ResNet(img_size=32, widths=(8, 8, 8, 12), depths=(1, 1, 1, 1))
+        objective = Supervised(network, WEIGHTS, 0.05, 0.0, CauseTask(12, CAUSES, 0.5, 0.05))
+    else:
+        objective = tiny_distilled()
+        objective.cause_task = CauseTask(24, CAUSES, 0.5, 0.05)
+        network = objective.network
+    objective.eval()
+    x, y = batch()
+    plain = objective(x, y, y)
+    both = objective(x, y, y, None, Causes(CAUSES, CAUSES))
+    seen = network.represent(network.forward_features(x))
+    torch.testing.assert_close(network.head(seen), network(x))
+    torch.testing.assert_close(both - plain, objective.cause_task(seen, Causes(CAUSES, CAUSES)))
+    (both - plain).backward()
+    assert network.head.weight.grad.abs().max() < 1e-6  # the first head is not concerned
+    first = next(network.parameters())
+    assert first.grad.abs().max() > 1e-6

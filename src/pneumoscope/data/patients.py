@@ -71,6 +71,13 @@ def patient_block(group: str) -> str:
     return f"{match[1]}/{int(match[2]) // BLOCK_SIZE}" if match else group
 
 
+CAUSES = ("bacterial", "viral")
+"""Causes of pneumonia that file names state, as :func:`film_series` gives them."""
+
+NO_CAUSE = -1
+"""Instead of an index into :data:`CAUSES`: not stated, or no pneumonia."""
+
+
 def names_patient(name: str) -> bool:
     """Returns whether a file name has one of the forms that state a patient.
 

@@ -104,10 +104,13 @@ class ResNet(nn.Module):
         maps: Tensor = self.stages(self.stem(F.instance_norm(x)))
         return maps
 
+    def represent(self, maps: Tensor) -> Tensor:  # (B, D, H/32, W/32)
+        """Returns what the head sees (B, D) of the maps of :meth:`forward_features`."""
+        return F.dropout(maps.mean(dim=(2, 3)), self.drop_rate, self.training)
+
     def classify(self, maps: Tensor) -> Tensor:  # (B, D, H/32, W/32)
         """Returns logits (B, K) from the maps of :meth:`forward_features`."""
-        pooled = maps.mean(dim=(2, 3))  # (B, D)
-        logits: Tensor = self.head(F.dropout(pooled, self.drop_rate, self.training))
+        logits: Tensor = self.head(self.represent(maps))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)

@@ -319,9 +319,17 @@ class VisionTransformer(nn.Module):
             x = block(x)
         return self.norm(x), kept
 
+    def represent(self, tokens: Tensor) -> Tensor:  # (B, 1 + N, D)
+        """Returns what the head sees of the class token of :meth:`encode`.
+
+        That is (B, D), or (B, ``representation_size``) where the network has one.
+        """
+        seen: Tensor = self.pre_logits(tokens[:, 0])
+        return seen
+
     def classify(self, tokens: Tensor) -> Tensor:  # (B, 1 + N, D)
         """Returns logits (B, K) from the class token of :meth:`encode`."""
-        logits: Tensor = self.head(self.pre_logits(tokens[:, 0]))
+        logits: Tensor = self.head(self.represent(tokens))
         return logits
 
     def forward_features(self, x: Tensor) -> Tensor:  # (B, C, H, W)

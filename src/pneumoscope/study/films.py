@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from pneumoscope.config import DataConfig
 from pneumoscope.data.cache import default_cache_dir, open_cache
+from pneumoscope.data.patients import CAUSES, NO_CAUSE, film_series
 from pneumoscope.data.phantom import is_phantom
 from pneumoscope.data.radiograph import read_radiograph
 from pneumoscope.data.scan import Film, FilmFolder, scan_folder
@@ -36,6 +37,19 @@ class SplitFilms:
     def labels(self, name: str) -> NDArray[np.int64]:
         """Returns the class indices (N,) of one split."""
         return np.array([row.label for row in self.rows(name)], dtype=np.int64)
+
+    def causes(self, name: str) -> NDArray[np.int64]:
+        """Returns what file names say caused the pneumonia of each film (N,) of one split.
+
+        That is an index into ``CAUSES``, or ``NO_CAUSE``.
+        """
+        said = [
+            film_series(PurePosixPath(row.path).name) if row.label == Label.PNEUMONIA else None
+            for row in self.rows(name)
+        ]
+        return np.array(
+            [CAUSES.index(cause) if cause in CAUSES else NO_CAUSE for cause in said], dtype=np.int64
+        )
 
     def pixels(self, name: str, img_size: int, console: Console) -> NDArray[np.uint8]:
         """Returns the films (N, S, S) uint8 of one split from the cache, built if need be.

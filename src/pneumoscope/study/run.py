@@ -127,7 +127,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     with _recorder(recipe, folder, console, group) as recorder:
         trainer = Trainer(
             recipe,
-            LabelledFilms(pixels["train"], films.labels("train")),
+            LabelledFilms(pixels["train"], films.labels("train"), films.causes("train")),
             LabelledFilms(pixels["val"], films.labels("val")),
             folder=folder,
             split_sha256=films.split.sha256,
@@ -137,6 +137,12 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             teacher=teacher,
             weights=weights,
         )
+        if recipe.training.cause_weight and trainer.cause_counts is None:
+            console.print(
+                f"{recipe.name}: no second task; file names do not state both causes of pneumonia",
+                markup=False,
+                soft_wrap=True,
+            )
         fitted = trainer.fit()
     draft = folder / DRAFT
     if group.is_main:
@@ -152,6 +158,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
             "teacher": teacher.model_id if teacher else None,
             "pretrained": asdict(trainer.pretrained) if trainer.pretrained else None,
             "pretraining": asdict(fitted.pretraining) if fitted.pretraining else None,
+            "cause_counts": trainer.cause_counts,
             "best_epoch": fitted.best_epoch,
             "train_time_s": round(fitted.train_time_s, 1),
             "device": device.reason,

@@ -3,18 +3,76 @@
 Shapes: B films of this process, N patches, D embed_dim, T the teacher's channels, K classes.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pneumoscope.config import DistillationConfig
+from pneumoscope.data.patients import CAUSES, NO_CAUSE
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.mixing import Mix
 
 
+class Causes(NamedTuple):
+    """Causes of pneumonia of a process's films (B,), and of the whole batch's.
+
+    They are indices into ``CAUSES``, or ``NO_CAUSE``.
+    """
+
+    mine: Tensor
+    whole: Tensor
+
+
+class CauseTask(nn.Module):
+    """A second head on the same features: what caused the pneumonia.
+
+    Sick children of either cause were filmed alike, so machine and posture, which partly give
+    away who is sick, say little here: what does say it lies in the lungs.
+
+    Source: Caruana, "Multitask Learning", Machine Learning 28 (1997) 41-75.
+    """
+
+    def __init__(
+        self, num_features: int, causes: Tensor, weight: float, label_smoothing: float
+    ) -> None:
+        """Draws the head's weights from torch's random state.
+
+        Args:
+            num_features: width of what the network's head sees.
+            causes: (N,) those of the training films, each cause present; they are balanced.
+            weight: of this task's loss beside the first one's.
+            label_smoothing: as of the first task.
+        """
+        super().__init__()
+        self.head = nn.Linear(num_features, len(CAUSES))
+        self.weight = weight
+        self.label_smoothing = label_smoothing
+        self.class_weights: Tensor
+        balance = class_weights(causes[causes != NO_CAUSE], len(CAUSES))
+        self.register_buffer("class_weights", balance, persistent=False)
+
+    def forward(self, seen: Tensor, causes: Causes) -> Tensor:  # (B, num_features)
+        """Returns this process's part of the weighted cross-entropy, a scalar.
+
+        The mean is over the films of the whole batch whose cause is stated; 0 without any.
+        """
+        losses = F.cross_entropy(
+            self.head(seen).float(),
+            causes.mine,
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
+            ignore_index=NO_CAUSE,
+            reduction="sum",
+        )
+        total = self.class_weights[causes.whole[causes.whole != NO_CAUSE]].sum()
+        return self.weight * losses / (total + (total == 0))
+
+
 class Supervised(nn.Module):
-    """Weighted cross-entropy with label smoothing.
+    """Weighted cross-entropy with label smoothing, and the second task where there is one.
 
     A module around the network, so that the distributed wrapper sees the whole step. Batches may
     be spread over processes: each returns its part of the loss, and the parts add up to what one
@@ -33,17 +91,24 @@ class Supervised(nn.Module):
         class_weights: Tensor,
         label_smoothing: float,
         focal_gamma: float = 0.0,
+        cause_task: CauseTask | None = None,
     ) -> None:
         """``class_weights`` (K,); ``label_smoothing`` is spread over all classes, in [0, 1)."""
         super().__init__()
         self.network = network
+        self.cause_task = cause_task
         self.label_smoothing = label_smoothing
         self.focal_gamma = focal_gamma
         self.class_weights: Tensor
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(
-        self, x: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
+        self,
+        x: Tensor,
+        labels: Tensor,
+        all_labels: Tensor,
+        mix: Mix | None = None,
+        causes: Causes | None = None,
     ) -> Tensor:
         """Returns this process's part of the batch's loss, a scalar.
 
@@ -52,8 +117,16 @@ class Supervised(nn.Module):
             labels: (B,) class indices of ``x``.
             all_labels: class indices of the whole batch, over all processes.
             mix: what else is in the films, where they are mixed.
+            causes: for the second task, where there is one.
         """
-        return self.label_loss(self.network(x), labels, all_labels, mix)
+        if self.cause_task is None or causes is None:
+            return self.label_loss(self.network(x), labels, all_labels, mix)
+        network = self.network
+        assert isinstance(network, ResNet | VisionTransformer)
+        seen = network.represent(network.forward_features(x))
+        loss = self.label_loss(network.head(seen), labels, all_labels, mix)
+        part: Tensor = self.cause_task(seen, causes)
+        return loss + part
 
     def label_loss(
         self, logits: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
@@ -107,22 +180,29 @@ class Distilled(Supervised):
         class_weights: Tensor,
         label_smoothing: float,
         focal_gamma: float = 0.0,
+        cause_task: CauseTask | None = None,
     ) -> None:
         """Draws the projection's weights from torch's random state; the teacher is frozen."""
-        super().__init__(network, class_weights, label_smoothing, focal_gamma)
+        super().__init__(network, class_weights, label_smoothing, focal_gamma, cause_task)
         self.config = config
         self.project = nn.Linear(network.embed_dim, teacher.head.in_features)
         # In a tuple the teacher is no submodule: it is neither trained nor saved with the state.
         self._teacher = (teacher.eval().requires_grad_(False),)
 
     def forward(
-        self, x: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
+        self,
+        x: Tensor,
+        labels: Tensor,
+        all_labels: Tensor,
+        mix: Mix | None = None,
+        causes: Causes | None = None,
     ) -> Tensor:
         """Returns this process's part of the batch's loss; see :class:`Supervised`."""
         network = self.network
         assert isinstance(network, VisionTransformer)
         tokens, kept = network.encode(x)  # (B, 1 + N, D)
-        logits = network.classify(tokens).float()
+        seen = network.represent(tokens)
+        logits = network.head(seen).float()
         teacher_logits, maps = self._ask_teacher(x)
 
         share = self.config.logit_weight
@@ -130,7 +210,10 @@ class Distilled(Supervised):
         loss = loss + share * self._answer_loss(logits, teacher_logits) / len(all_labels)
         grid = network.img_size // network.patch_size
         feature_loss = self._feature_loss(tokens[:, 1:], kept, maps, grid)
-        return loss + self.config.feature_weight * feature_loss / len(all_labels)
+        loss = loss + self.config.feature_weight * feature_loss / len(all_labels)
+        if self.cause_task is not None and causes is not None:
+            loss = loss + self.cause_task(seen, causes)
+        return loss
 
     @torch.no_grad()
     def _ask_teacher(self, x: Tensor) -> tuple[Tensor, Tensor]:

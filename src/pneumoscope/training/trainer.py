@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pneumoscope.bundle import Bundle
 from pneumoscope.config import Recipe
 from pneumoscope.data.augmentation import Augmenter
+from pneumoscope.data.patients import CAUSES, NO_CAUSE
 from pneumoscope.errors import ConfigError, NonFiniteLossError, TrainingError
 from pneumoscope.labels import CLASS_NAMES, Label
 from pneumoscope.models.build import build_model
@@ -38,7 +39,13 @@ from pneumoscope.training.distributed import (
 )
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.mixing import mix_films
-from pneumoscope.training.objective import Distilled, Supervised, class_weights
+from pneumoscope.training.objective import (
+    Causes,
+    CauseTask,
+    Distilled,
+    Supervised,
+    class_weights,
+)
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
 from pneumoscope.training.probe import fit_head, frozen_features
 from pneumoscope.training.randomness import (
@@ -55,10 +62,14 @@ from pneumoscope.training.style_balance import style_weights
 
 @dataclass(frozen=True)
 class LabelledFilms:
-    """Decoded films (N, S, S) uint8 with class indices (N,)."""
+    """Decoded films (N, S, S) uint8 with class indices (N,).
+
+    ``causes`` (N,) are indices into ``CAUSES`` or ``NO_CAUSE``, where they are known at all.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    causes: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,7 @@ class Trainer:
             load_npz(network, weights, head=False)
         # Convolutions run faster on channels-last memory; a ViT does not mind.
         self.network = network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.causes = self._known_causes()
         self.objective = self._make_objective(teacher).to(device.device)
         self.average = WeightAverage(self.network, self.config.ema_decay)
         self.optimizer = make_optimizer(
@@ -182,13 +194,32 @@ class Trainer:
             weights = style_weights(self.train.pixels, self.train.labels)
         return from_main(self.group, weights)
 
+    def _known_causes(self) -> NDArray[np.int64] | None:
+        """Returns the causes (N,) of the training films where a second task asks and can learn."""
+        causes = self.train.causes
+        if not self.config.cause_weight or causes is None:
+            return None
+        return causes if len(np.unique(causes[causes != NO_CAUSE])) == len(CAUSES) else None
+
+    @property
+    def cause_counts(self) -> dict[str, int] | None:
+        """How many films have taught the second task each cause, or None without such a task."""
+        if self.causes is None:
+            return None
+        return {cause: int((self.causes == index).sum()) for index, cause in enumerate(CAUSES)}
+
     def _make_objective(self, teacher: Bundle | None) -> Supervised:
         weights = torch.ones(len(CLASS_NAMES))
         if self.config.class_weights:
             weights = class_weights(torch.from_numpy(self.train.labels), len(CLASS_NAMES))
         smoothing, gamma = self.config.label_smoothing, self.config.focal_gamma
+        task = None
+        if self.causes is not None:
+            width: int = self.network.head.in_features
+            causes = torch.from_numpy(self.causes)
+            task = CauseTask(width, causes, self.config.cause_weight, smoothing)
         if teacher is None:
-            return Supervised(self.network, weights, smoothing, gamma)
+            return Supervised(self.network, weights, smoothing, gamma, task)
         if teacher.manifest["data"]["split_sha256"] != self.identity["split"]:
             raise TrainingError(
                 f"the teacher {teacher.path} was trained on another split, so it may have seen "
@@ -207,7 +238,9 @@ class Trainer:
             )
         assert isinstance(self.network, VisionTransformer), "the recipe says so"
         guide = guide.to(self.device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Distilled(self.network, guide, self.recipe.distillation, weights, smoothing, gamma)
+        return Distilled(
+            self.network, guide, self.recipe.distillation, weights, smoothing, gamma, task
+        )
 
     def fit(self) -> Fitted:
         """Returns the best network after training to the end, or until patience is lost.
@@ -323,10 +356,14 @@ class Trainer:
         all_labels = torch.from_numpy(self.train.labels[index]).to(self.device.device)
         x = network_input(self.augment(self._pixels(mine)), self.recipe.model.in_chans)
         x, mix = mix_films(x, labels, self.recipe.augmentation)
+        causes = None
+        if self.causes is not None:
+            parts = (torch.from_numpy(self.causes[part]) for part in (mine, index))
+            causes = Causes(*(part.to(self.device.device) for part in parts))
 
         self.objective.train()
         with self.device.autocast:
-            loss = objective(x, labels, all_labels, mix)
+            loss = objective(x, labels, all_labels, mix, causes)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
