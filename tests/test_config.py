@@ -144,6 +144,14 @@ class TestValues:
             "the classes, together they would turn them round; set training.class_weights = false"
         )
 
+    @pytest.mark.parametrize("mixing", ["mixup_alpha", "cutmix_alpha"])
+    def test_a_second_task_on_mixed_films_is_refused(self, mixing: str) -> None:
+        values = {"training": {"cause_weight": 0.5}, "augmentation": {mixing: 0.2}}
+        assert refusal({"name": "a", **values}) == (
+            f"mine.toml: recipe: training.cause_weight and augmentation.{mixing} exclude each "
+            "other: a mixed film has no one cause; leave one of them out"
+        )
+
     def test_two_samplers_are_refused(self) -> None:
         both = {"balanced_sampler": True, "style_sampler": True, "class_weights": False}
         assert refusal({"name": "a", "training": both}) == (

@@ -121,6 +121,7 @@ class TestWhatUsersMeet:
             "training.class_weights=1",
             "training.device=tpu",
             "training.balanced_sampler=true",
+            "augmentation.mixup_alpha=0.2",
             "training.epochs=0",
             "training.learning_rate=1",
             "model.gelu=erf",

@@ -41,6 +41,38 @@ def test_labels_and_pixels_go_with_the_rows(
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]
 
 
+def test_causes_are_those_of_the_file_names(
+    phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    films = open_films(phantoms, tmp_path / "split.csv", CONFIG, console)
+    for name in ("train", "test"):
+        expected = [
+            0 if "_bacteria_" in row.path else 1 if "_virus_" in row.path else -1
+            for row in films.rows(name)
+        ]
+        assert films.causes(name).tolist() == expected
+        assert set(expected) == {-1, 0, 1}
+        healthy = films.labels(name) == 0
+        assert set(films.causes(name)[healthy].tolist()) == {-1}
+
+
+def test_a_normal_film_has_no_cause_whatever_its_name(
+    own_phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    normal = next((own_phantoms / "train" / "NORMAL").iterdir())
+    normal.rename(normal.with_name("person9999_virus_1.jpeg"))
+    sick = next((own_phantoms / "train" / "PNEUMONIA").iterdir())
+    sick.rename(sick.with_name("some film.jpeg"))
+    films = open_films(own_phantoms, tmp_path / "split.csv", CONFIG, console)
+    found = {
+        row.path: cause
+        for name in ("train", "val")
+        for row, cause in zip(films.rows(name), films.causes(name).tolist(), strict=True)
+    }
+    assert found["train/NORMAL/person9999_virus_1.jpeg"] == -1
+    assert found["train/PNEUMONIA/some film.jpeg"] == -1
+
+
 def test_the_config_makes_the_split(phantoms: Path, tmp_path: Path, console: Console) -> None:
     config = DataConfig(split="stratified", val_fraction=0.5, split_seed=3)
     films = open_films(phantoms, tmp_path / "split.csv", config, console)

@@ -93,6 +93,7 @@ class TestFinished:
         assert manifest["data"]["split_sha256"] == split.sha256
         assert manifest["data"]["num_train"] + manifest["data"]["num_val"] == 60
         assert manifest["teacher"] is None
+        assert manifest["cause_counts"] is None
         assert manifest["best_epoch"] in (1, 2)
         assert 0 < manifest["train_time_s"] < 600
         assert datetime.fromisoformat(manifest["created"]).utcoffset() is not None
@@ -242,6 +243,34 @@ class TestUnreadable:
         (line,) = [line for line in printed(console).splitlines() if "skipped" in line]
         assert line.startswith(f"skipped: {film}: is a damaged or truncated JPEG file (")
         assert path not in read_predictions(bundle.path / "predictions.csv").path
+
+
+class TestSecondTask:
+    def test_the_manifest_counts_what_taught_it(
+        self, tiny_cnn: Recipe, phantoms: Path, tmp_path: Path, console: Console
+    ) -> None:
+        asked = with_training(tiny_cnn, epochs=1, cause_weight=0.5)
+        folder = tmp_path / "run"
+        counts = run(asked, Source(phantoms), folder, console).manifest["cause_counts"]
+        rows = read_split(folder / "split.csv").subset("train")
+        names = {"bacterial": "_bacteria_", "viral": "_virus_"}
+        assert counts == {
+            cause: sum(name in row.path for row in rows) for cause, name in names.items()
+        }
+        assert "no second task" not in printed(console)
+
+    def test_other_file_names_are_said_to_leave_it_out(
+        self, tiny_cnn: Recipe, own_phantoms: Path, tmp_path: Path, console: Console
+    ) -> None:
+        for index, film in enumerate(sorted(own_phantoms.glob("t*/PNEUMONIA/*"))):
+            film.rename(film.with_name(f"child {index}{film.suffix}"))
+        asked = with_training(tiny_cnn, epochs=1, cause_weight=0.5)
+        bundle = run(asked, Source(own_phantoms), tmp_path / "run", console)
+        assert bundle.manifest["cause_counts"] is None
+        assert (
+            "tiny_cnn: no second task; file names do not state both causes of pneumonia\n"
+            in printed(console)
+        )
 
 
 class TestFailure:

@@ -21,7 +21,7 @@ from pneumoscope.models.scoring import score_pixels
 from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
-from pneumoscope.training.objective import Distilled, Supervised
+from pneumoscope.training.objective import Causes, Distilled, Supervised
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
@@ -409,6 +409,80 @@ class TestTeacher:
         assert str(caught.value) == (
             f"the teacher {teacher.path} is an ensemble; expected a cnn or a Vision Transformer"
         )
+
+
+def with_causes(folder: Path, *, causes: list[int], **training: Any) -> Trainer:
+    """A trainer whose sick films have ``causes`` in turn."""
+    stated = np.full(len(TRAIN.labels), -1)
+    sick = np.flatnonzero(TRAIN.labels == 1)
+    stated[sick] = np.resize(causes, len(sick))
+    films = LabelledFilms(TRAIN.pixels, TRAIN.labels, stated)
+    return Trainer(
+        recipe(epochs=2, **training),
+        films,
+        VAL,
+        folder=folder,
+        split_sha256=SPLIT,
+        device=CPU,
+        group=Group(),
+        recorder=Notes(),
+    )
+
+
+class TestSecondTask:
+    def test_films_come_with_their_own_causes_and_the_head_learns(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = with_causes(tmp_path, causes=[0, 1, -1], cause_weight=0.5)
+        assert trainer.cause_counts == {"bacterial": 11, "viral": 11}
+        task = trainer.objective.cause_task
+        assert task is not None
+        assert trainer.causes is not None
+        before = task.head.weight.detach().clone()
+        forward, pairs = trainer.objective.forward, []
+
+        def note(x: Tensor, labels: Tensor, *rest: Any) -> Tensor:
+            causes: Causes = rest[-1]
+            pairs.extend(zip(labels.tolist(), causes.mine.tolist(), strict=True))
+            assert torch.equal(causes.mine, causes.whole)  # one process
+            return forward(x, labels, *rest)
+
+        monkeypatch.setattr(trainer.objective, "forward", note)
+        fitted = trainer.fit()
+        stated = list(zip(TRAIN.labels.tolist(), trainer.causes.tolist(), strict=True))
+        assert sorted(pairs) == sorted(2 * stated)
+        assert not torch.equal(task.head.weight, before)
+        assert not any("cause" in key for key in fitted.network.state_dict())
+
+    def test_a_stopped_run_goes_on_to_the_same_weights(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = with_causes(tmp_path / "whole", causes=[0, 1], cause_weight=0.5).fit()
+        stopped = with_causes(
+            tmp_path / "parts", causes=[0, 1], cause_weight=0.5, checkpoint_every_s=0.0
+        )
+        step = stopped._train_step
+
+        def stop_at_six(*arguments: Any) -> None:
+            if stopped.step == 6:
+                raise KeyboardInterrupt
+            step(*arguments)
+
+        monkeypatch.setattr(stopped, "_train_step", stop_at_six)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.fit()
+        resumed = with_causes(tmp_path / "parts", causes=[0, 1], cause_weight=0.5)
+        assert resumed.step == 6
+        assert same(whole.network.state_dict(), resumed.fit().network.state_dict())
+
+    @pytest.mark.parametrize("causes", [[-1], [0], [1, -1]])
+    def test_it_falls_away_where_both_causes_are_not_stated(
+        self, tmp_path: Path, causes: list[int]
+    ) -> None:
+        trainer = with_causes(tmp_path, causes=causes, cause_weight=0.5)
+        assert trainer.cause_counts is None
+        plain = make(tmp_path / "plain", recipe(epochs=2))
+        assert same(trainer.fit().network.state_dict(), plain.fit().network.state_dict())
 
 
 @pytest.mark.usefixtures("linear")
