@@ -7,11 +7,13 @@ block of sick patients. What is told apart is then sick children from healthy on
 as no healthy child was in training: the hardest form of the step from validation to test that the
 training folder has. Usage:
 
-    python benchmarks/style_holdout.py RECIPE --data DIR --out DIR [--set KEY=VALUE]
+    python benchmarks/style_holdout.py RECIPE --data DIR --out DIR [--by-epoch] [--set KEY=VALUE]
 
 Prints a JSON line: AUROC, and specificity at a recall of .95 and of .98 on the very films. Weights
 are those of the last epoch, so nothing is chosen by what is measured, but that fine-tuning may not
-fall behind its linear probe, whose penalty is chosen there.
+fall behind its linear probe, whose penalty is chosen there. With ``--by-epoch`` the AUROC is given
+after every epoch instead, the last one's as the run's, and no specificity: the weights that such
+a run stores are those of its best epoch.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +36,7 @@ from pneumoscope.data.scan import FilmFolder, scan_folder
 from pneumoscope.data.split import Split, make_split
 from pneumoscope.data.style import describe_style
 from pneumoscope.evaluation.predictions import read_predictions
+from pneumoscope.evaluation.results import read_history
 from pneumoscope.files import make_folder, write_text
 from pneumoscope.labels import Label
 from pneumoscope.training.style_balance import foretell_class
@@ -41,6 +45,8 @@ RECALLS = (0.95, 0.98)
 SICK_PARTS = 3
 """One in so many blocks of sick patients is held out."""
 LONGER_THAN_ANY_RUN = 10_000
+PER_EPOCH = ("training.eval_every=1", f"training.patience={LONGER_THAN_ANY_RUN}")
+AT_THE_END = (f"training.eval_every={LONGER_THAN_ANY_RUN}",)
 
 
 def drawn(blocks: list[str], byte: int, parts: int) -> NDArray[np.int64]:
@@ -85,13 +91,13 @@ def hold_out(folder: FilmFolder) -> Split:
     )
 
 
-def figures(y: NDArray[np.int64], score: NDArray[np.float64]) -> dict[str, float]:
+def figures(y: NDArray[np.int64], score: NDArray[np.float64]) -> dict[str, Any]:
     """Returns AUROC, and specificity at each recall on these very films."""
     sick = y == Label.PNEUMONIA
-    found = {"auroc": float(roc_auc_score(y, score))}
+    found = {"auroc": round(float(roc_auc_score(y, score)), 4)}
     for recall in RECALLS:
         threshold = np.quantile(score[sick], 1.0 - recall, method="lower")
-        found[f"specificity_{recall:.2f}"] = float((score[~sick] < threshold).mean())
+        found[f"specificity_{recall:.2f}"] = round(float((score[~sick] < threshold).mean()), 4)
     return found
 
 
@@ -100,6 +106,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--by-epoch", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     split_path = make_folder(arguments.out) / "held-out.csv"
@@ -107,11 +114,16 @@ def main() -> None:
     command = [sys.executable, "-m", "pneumoscope", "train", arguments.recipe, "--val-only"]
     command += ["--data", str(arguments.data), "--split", str(split_path)]
     command += ["--out", str(arguments.out)]
-    changes = [*arguments.set, f"training.eval_every={LONGER_THAN_ANY_RUN}"]
+    changes = [*arguments.set, *(PER_EPOCH if arguments.by_epoch else AT_THE_END)]
     command += [part for change in changes for part in ("--set", change)]
     subprocess.run(command, check=True, stdout=sys.stderr)
     bundle = open_bundle(arguments.out / "bundle")
     val = read_predictions(bundle.path / "predictions.csv").subset("val")
+    if arguments.by_epoch:
+        by_epoch = [round(float(x), 4) for x in read_history(bundle.path / "history.csv").val_auroc]
+        found = {"auroc": by_epoch[-1], "auroc_by_epoch": by_epoch}
+    else:
+        found = figures(val.y_true, val.log_odds)
     row = {
         "recipe": arguments.recipe,
         "set": arguments.set,
@@ -119,7 +131,7 @@ def main() -> None:
         "minutes": round(bundle.manifest["train_time_s"] / 60, 1),
         "num_normal": int((val.y_true == Label.NORMAL).sum()),
         "num_sick": int((val.y_true == Label.PNEUMONIA).sum()),
-        **{key: round(value, 4) for key, value in figures(val.y_true, val.log_odds).items()},
+        **found,
         "code": bundle.manifest["code"],
     }
     print(json.dumps(row), flush=True)

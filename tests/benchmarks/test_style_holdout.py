@@ -88,4 +88,4 @@ def test_specificity_is_that_at_the_threshold_that_keeps_recall(style_holdout: M
     assert found["specificity_0.95"] == 0.9  # the threshold is 4: recall .96, the next 5: .95
     assert found["specificity_0.98"] == 0.6
     wins = (60 * 100 + 30 * 96.5 + 10 * 90.5) / 10_000
-    assert found["auroc"] == pytest.approx(wins)
+    assert found["auroc"] == round(wins, 4)
