@@ -16,7 +16,11 @@ from sklearn.metrics import roc_auc_score
 from pneumoscope.bundle import open_bundle, shipped_bundles
 from pneumoscope.config import load_recipe
 from pneumoscope.data.phantom import write_phantoms
-from pneumoscope.evaluation.operating_point import summarize_at_threshold
+from pneumoscope.evaluation.operating_point import (
+    choose_threshold_by_min_recall,
+    summarize_at_threshold,
+)
+from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.screening.screener import Screener
 
 RECORDS = ROOT / "benchmarks" / "results"
@@ -202,6 +206,70 @@ def test_one_lever_at_a_time():
         assert ("taught by" in changed) == (len(shown) < len(changes))
         for cell, key in zip(cells, keys, strict=True):
             assert agrees(cell, line[key]), (recipe, changed, key)
+
+
+def test_a_style_held_out():
+    rows = table("docs/accuracy.md", "| recipe | changed | min | AUROC | specificity, .95 |")
+    lines = lines_of("style-holdout.jsonl")
+    keys = ("minutes", "auroc", "specificity_0.95", "specificity_0.98")
+    assert len(rows) == len(lines)
+    for (recipe, changed, *cells, highest), line in zip(rows, lines, strict=True):
+        load_recipe(line["recipe"], line["set"])
+        assert recipe == f"`{line['recipe']}`"
+        shown = re.findall(r"`([a-z_]+=[^`]+)`", changed)
+        assert shown == [change.partition(".")[2] for change in line["set"]]
+        for cell, key in zip(cells, keys, strict=True):
+            assert (cell == "-") == (key not in line)
+            assert cell == "-" or agrees(cell, line[key]), (changed, key)
+        by_epoch = line.get("auroc_by_epoch")
+        assert (highest == "-") == (by_epoch is None)
+        if by_epoch:
+            assert by_epoch[-1] == line["auroc"]
+            assert agrees(highest, max(by_epoch), 1 + int(np.argmax(by_epoch)))
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    counts = (lines[0]["num_normal"], lines[0]["num_sick"])
+    (shown,) = re.findall(r"patients\s+\((\d+ normal films\),[^()]*\([\d,]+) films\)", text)
+    assert agrees(shown, *counts)
+
+
+def test_the_second_task_in_full():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    with_it, without = re.findall(
+        r"looked at: validation (.*?), where the shipped CNN has\s+(.*?) \(\[record",
+        text,
+        re.DOTALL,
+    )[0]
+    found = record("cnn-trials/second-task.json")
+    assert found["recipe"]["training"]["cause_weight"] == 0.5
+    for shown, scores in ((with_it, found["metrics"]), (without, metrics("cnn"))):
+        test = scores["test"]["at_threshold"]
+        keys = ("auroc", "recall", "specificity")
+        val = scores["val"]["at_threshold"]["auroc"]
+        assert agrees(shown, val, *(test[key] for key in keys))
+
+
+def test_six_networks_averaged():
+    seeds = [
+        *(shipped_bundles()[name] / "predictions.csv" for name in ("cnn", "pretrained_ti16")),
+        *(RECORDS / f"cnn-trials/epochs-40-seed-{n}.predictions.csv" for n in (1, 2)),
+        *(RECORDS / f"ti16-trials/six-epochs-seed-{n}.predictions.csv" for n in (1, 2)),
+    ]
+    parts = {}
+    for part in ("val", "test"):
+        films = [read_predictions(path).subset(part) for path in seeds]
+        assert all(one.path.tolist() == films[0].path.tolist() for one in films)
+        mean = np.mean([one.log_odds for one in films], axis=0)
+        parts[part] = (films[0].y_true, 1 / (1 + np.exp(-mean)))
+    threshold, *_ = choose_threshold_by_min_recall(*parts["val"], 0.95)
+    val, test = (summarize_at_threshold(*parts[part], threshold) for part in ("val", "test"))
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    shown = re.findall(
+        r"averaged, score (\.\d+) on validation, and on the\s+test films, looked at once, an AUROC "
+        r"of (\.\d+) with a recall of (\.\d+) and a specificity of (\.\d+):",
+        text,
+    )[0]
+    found = (val["auroc"], *(test[key] for key in ("auroc", "recall", "specificity")))
+    assert agrees(" ".join(shown), *found)
 
 
 def test_how_the_scratch_vit_came_about():
