@@ -304,9 +304,9 @@ class Recipe(Section):
             )
         augmentation = self.augmentation
         if training.cause_weight and (augmentation.mixup_alpha or augmentation.cutmix_alpha):
-            name = "mixup_alpha" if augmentation.mixup_alpha else "cutmix_alpha"
+            mixing = "mixup_alpha" if augmentation.mixup_alpha else "cutmix_alpha"
             raise ValueError(
-                f"training.cause_weight and augmentation.{name} exclude each other: a mixed film "
+                f"training.cause_weight and augmentation.{mixing} exclude each other: a mixed film "
                 "has no one cause; leave one of them out"
             )
         if self.mae.epochs and self.pretrained.weights:

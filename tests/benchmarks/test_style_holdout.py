@@ -1,5 +1,6 @@
 """The split by which recipes are tried on normal films of a style that they have not seen."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from pneumoscope.data.cache import default_cache_dir, open_cache
-from pneumoscope.data.patients import patient_block
+from pneumoscope.data.patients import patient_block, patient_key
 from pneumoscope.data.scan import scan_folder
 from pneumoscope.data.split import check_split, make_split
 from pneumoscope.data.style import describe_style
@@ -25,6 +26,15 @@ def style_holdout() -> Iterator[ModuleType]:
 
     yield module
     sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_style_is_read_by_what_the_other_half_teaches(style_holdout: ModuleType) -> None:
+    blocks = [f"block {i // 4}" for i in range(400)]
+    half = style_holdout.drawn(blocks, 0, 2)
+    labels = (np.arange(400) % 2).astype(np.int64)
+    # In one half the figure is the class, in the other the opposite of it: each misleads the other.
+    styles = np.where(half == 0, labels, 1 - labels)[:, None].astype(float)
+    assert style_holdout.odd_normals(labels, styles, blocks).tolist() == (labels == 0).tolist()
 
 
 def test_odd_films_are_normal_and_look_sick(style_holdout: ModuleType) -> None:
@@ -42,12 +52,17 @@ def test_odd_films_are_normal_and_look_sick(style_holdout: ModuleType) -> None:
 def test_odd_patients_and_a_part_of_the_sick_are_held_out_whole(
     style_holdout: ModuleType, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = scan_folder(phantoms)
+    copy = shutil.copytree(phantoms, tmp_path / "films")
+    first = min((copy / "train" / "NORMAL").iterdir())  # the first normal film is to be odd
+    second = first.with_name(f"{patient_key(first.name)}-0009.jpeg")
+    shutil.copy(first, second)
+    folder = scan_folder(copy)
     rows = [row for row in make_split(folder, "patient").rows if row.split in ("train", "val")]
     normal = [row.label == 0 for row in rows]
     chosen = np.cumsum(normal) % 5 == 1
     monkeypatch.setattr(style_holdout, "odd_normals", lambda *_: chosen & normal)
-    split = style_holdout.hold_out(folder)
+    split, num_odd = style_holdout.hold_out(folder)
+    assert num_odd == sum(chosen & normal)
     check_split(folder, split, tmp_path / "held-out.csv")  # no patient on both sides
     went = {row.path: row.split for row in split.rows}
     for row, odd in zip(rows, chosen & normal, strict=True):
@@ -56,6 +71,8 @@ def test_odd_patients_and_a_part_of_the_sick_are_held_out_whole(
         if row.label == 1:
             in_part = style_holdout.drawn([patient_block(row.patient_id)], 1, 3)[0] == 0
             assert went[row.path] == ("val" if in_part else "train")
+    assert went[f"train/NORMAL/{second.name}"] == "val"
+    assert not (chosen & normal)[[row.path.endswith(second.name) for row in rows]].any()
     assert {row.split for row in split.rows if row.path.startswith("test/")} == {"test"}
     assert {row.split for row in split.subset("train") if row.label == 0} == {"train"}
 

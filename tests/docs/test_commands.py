@@ -19,6 +19,7 @@ LEFT_OUT = {
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install --index-url"),
     ("docs/accuracy.md", "python benchmarks/style.py"),
     ("docs/accuracy.md", "python benchmarks/block_validation.py"),
+    ("docs/accuracy.md", "python benchmarks/style_holdout.py"),
     ("docs/data.md", "pneumoscope data split Data/chest_xray --out block.csv"),
     ("docs/locked-down-networks.md", "pip install --index-url"),
     ("docs/locked-down-networks.md", "pip wheel --wheel-dir wheels --find-links"),

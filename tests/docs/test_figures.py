@@ -227,15 +227,23 @@ def test_a_style_held_out():
             assert by_epoch[-1] == line["auroc"]
             assert agrees(highest, max(by_epoch), 1 + int(np.argmax(by_epoch)))
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
-    counts = (lines[0]["num_normal"], lines[0]["num_sick"])
-    (shown,) = re.findall(r"patients\s+\((\d+ normal films\),[^()]*\([\d,]+) films\)", text)
-    assert agrees(shown, *counts)
+    counts = tuple(lines[0][key] for key in ("num_odd", "num_normal", "num_sick"))
+    (shown,) = re.findall(
+        r"Here those (\d+) whose style .*?\((\d+) normal films\).*?\(([\d,]+) films\)",
+        text,
+        re.DOTALL,
+    )
+    assert agrees(" ".join(shown), *counts)
+    styles = {(line["films"], line["figures"]): line["auroc"] for line in lines_of("style.jsonl")}
+    (shown,) = re.findall(r"less well \(AUROC\s+(.*?)\), so features", text, re.DOTALL)
+    of_both = (styles[films, "all"] for films in ("causes, by block", "training, by block"))
+    assert agrees(re.sub("`.*`", "", shown), *of_both)
 
 
 def test_the_second_task_in_full():
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     with_it, without = re.findall(
-        r"looked at: validation (.*?), where the shipped CNN has\s+(.*?) \(\[record",
+        r"looked at: validation (.*?), where the shipped CNN,.*? has\s+(.*?) \(\[record",
         text,
         re.DOTALL,
     )[0]
@@ -270,6 +278,19 @@ def test_six_networks_averaged():
     )[0]
     found = (val["auroc"], *(test[key] for key in ("auroc", "recall", "specificity")))
     assert agrees(" ".join(shown), *found)
+    called = []
+    for path in seeds:
+        val, test = (read_predictions(path).subset(part) for part in ("val", "test"))
+        threshold, *_ = choose_threshold_by_min_recall(val.y_true, val.p_pneumonia, 0.95)
+        called.append(test.p_pneumonia[test.y_true == 0] >= threshold)
+    each = np.sum(called, axis=1)
+    shown = re.findall(
+        r"six networks call (\d+) to (\d+) of the (\d+) normal.*?\*\*(\d+) of these",
+        text,
+        re.DOTALL,
+    )[0]
+    expected = (each.min(), each.max(), len(called[0]), np.all(called, axis=0).sum())
+    assert tuple(map(int, shown)) == tuple(map(int, expected))
 
 
 def test_how_the_scratch_vit_came_about():

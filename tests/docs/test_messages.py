@@ -121,7 +121,6 @@ class TestWhatUsersMeet:
             "training.class_weights=1",
             "training.device=tpu",
             "training.balanced_sampler=true",
-            "augmentation.mixup_alpha=0.2",
             "training.epochs=0",
             "training.learning_rate=1",
             "model.gelu=erf",
@@ -132,8 +131,15 @@ class TestWhatUsersMeet:
         ],
     )
     def test_recipes(self, override):
+        self.check([override])
+
+    @pytest.mark.parametrize("mixing", ["mixup_alpha", "cutmix_alpha"])
+    def test_recipes_that_mix_films_of_two_causes(self, mixing):
+        self.check(["training.cause_weight=0.5", f"augmentation.{mixing}=0.2"])
+
+    def check(self, overrides):
         with pytest.raises(PneumoscopeError) as caught:
-            load_recipe("cnn", [override])
+            load_recipe("cnn", overrides)
         assert is_listed(type(caught.value).__name__, str(caught.value)), caught.value
 
     @pytest.mark.parametrize(

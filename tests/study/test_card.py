@@ -51,6 +51,14 @@ def test_its_figures_are_those_of_the_bundle(bundle: Bundle, tiny_cnn: Recipe) -
     assert "{" not in card
 
 
+def test_a_second_task_is_said(bundle: Bundle, tiny_cnn: Recipe) -> None:
+    said = "minutes of training, also to tell bacterial from viral pneumonia"
+    assert said not in card_of(bundle, tiny_cnn)
+    counts = {"bacterial": 3, "viral": 2}
+    taught = replace(bundle, manifest={**bundle.manifest, "cause_counts": counts})
+    assert said in card_of(taught, tiny_cnn)
+
+
 def test_what_is_undefined_is_a_dash(bundle: Bundle, tiny_cnn: Recipe) -> None:
     summary = {**bundle.metrics["test"]["at_0.5"], "precision": None}
     metrics = {**bundle.metrics, "test": {**bundle.metrics["test"], "at_0.5": summary}}

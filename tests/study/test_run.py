@@ -268,8 +268,8 @@ class TestSecondTask:
         bundle = run(asked, Source(own_phantoms), tmp_path / "run", console)
         assert bundle.manifest["cause_counts"] is None
         assert (
-            "tiny_cnn: no second task; file names do not state both causes of pneumonia\n"
-            in printed(console)
+            "tiny_cnn: no second task; file names of the training films do not state both causes "
+            "of pneumonia\n" in printed(console)
         )
 
 

@@ -21,6 +21,12 @@ _PERSON = re.compile(r"((person\d+)_(?:bacteria|virus))_\d+(?:_\d+)*", re.IGNORE
 
 _NUMBER = re.compile(r"(person|(?:NORMAL2-)?IM)-?(\d+)")
 
+CAUSES = ("bacterial", "viral")
+"""Causes of pneumonia that file names state, as :func:`film_series` gives them."""
+
+NO_CAUSE = -1
+"""Instead of an index into :data:`CAUSES`: not stated, or no pneumonia."""
+
 BLOCK_SIZE = 25
 """Numbers of a block, see :func:`patient_block`."""
 
@@ -69,13 +75,6 @@ def patient_block(group: str) -> str:
     """
     match = _NUMBER.fullmatch(group)
     return f"{match[1]}/{int(match[2]) // BLOCK_SIZE}" if match else group
-
-
-CAUSES = ("bacterial", "viral")
-"""Causes of pneumonia that file names state, as :func:`film_series` gives them."""
-
-NO_CAUSE = -1
-"""Instead of an index into :data:`CAUSES`: not stated, or no pneumonia."""
 
 
 def names_patient(name: str) -> bool:

@@ -101,7 +101,10 @@ def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
         what = manifest.get("average", "log-odds").replace("-", " ")
         return f"Mean of the {what} of {len(members)} members: {', '.join(members)}"
     minutes = manifest["train_time_s"] / 60
-    return f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
+    said = f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
+    if manifest.get("cause_counts"):
+        said += ", also to tell bacterial from viral pneumonia"
+    return said
 
 
 def _seen(manifest: dict[str, Any]) -> str:

@@ -121,6 +121,7 @@ def _open(
                 "trained_on": "not known",
             },
             "teacher": None,
+            "cause_counts": None,
             "pretrained": None,
             "best_epoch": None,
             "train_time_s": None,

@@ -188,6 +188,7 @@ def _score(
         ),
         "recipe_sha256": None,
         "teacher": None,
+        "cause_counts": None,
         "pretrained": manifest.get("pretrained") if average == "weights" else None,
         "best_epoch": None,
         "train_time_s": sum(member.manifest["train_time_s"] for member in members),

@@ -1,6 +1,7 @@
 """The films of a run: scanned, split, and decoded into the cache."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,20 @@ from pneumoscope.errors import RadiographError, SplitError
 from pneumoscope.labels import Label
 
 
+def stated_causes(rows: Sequence[SplitRow]) -> NDArray[np.int64]:
+    """Returns what file names say caused the pneumonia of each film (N,).
+
+    That is an index into ``CAUSES``, or ``NO_CAUSE``.
+    """
+    said = [
+        film_series(PurePosixPath(row.path).name) if row.label == Label.PNEUMONIA else None
+        for row in rows
+    ]
+    return np.array(
+        [CAUSES.index(cause) if cause in CAUSES else NO_CAUSE for cause in said], dtype=np.int64
+    )
+
+
 @dataclass(frozen=True)
 class SplitFilms:
     """A folder of films and its split, ready to be decoded at any size."""
@@ -37,19 +52,6 @@ class SplitFilms:
     def labels(self, name: str) -> NDArray[np.int64]:
         """Returns the class indices (N,) of one split."""
         return np.array([row.label for row in self.rows(name)], dtype=np.int64)
-
-    def causes(self, name: str) -> NDArray[np.int64]:
-        """Returns what file names say caused the pneumonia of each film (N,) of one split.
-
-        That is an index into ``CAUSES``, or ``NO_CAUSE``.
-        """
-        said = [
-            film_series(PurePosixPath(row.path).name) if row.label == Label.PNEUMONIA else None
-            for row in self.rows(name)
-        ]
-        return np.array(
-            [CAUSES.index(cause) if cause in CAUSES else NO_CAUSE for cause in said], dtype=np.int64
-        )
 
     def pixels(self, name: str, img_size: int, console: Console) -> NDArray[np.uint8]:
         """Returns the films (N, S, S) uint8 of one split from the cache, built if need be.

@@ -37,7 +37,7 @@ from pneumoscope.models.bundles import load_weights
 from pneumoscope.models.npz import load_npz
 from pneumoscope.models.weights import find_weights
 from pneumoscope.study.bundling import finish_bundle, start_bundle
-from pneumoscope.study.films import SplitFilms, open_films
+from pneumoscope.study.films import SplitFilms, open_films, stated_causes
 from pneumoscope.training.device import choose_device
 from pneumoscope.training.distributed import (
     Group,
@@ -127,7 +127,9 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     with _recorder(recipe, folder, console, group) as recorder:
         trainer = Trainer(
             recipe,
-            LabelledFilms(pixels["train"], films.labels("train"), films.causes("train")),
+            LabelledFilms(
+                pixels["train"], films.labels("train"), stated_causes(films.rows("train"))
+            ),
             LabelledFilms(pixels["val"], films.labels("val")),
             folder=folder,
             split_sha256=films.split.sha256,
@@ -139,7 +141,8 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
         )
         if recipe.training.cause_weight and trainer.cause_counts is None:
             console.print(
-                f"{recipe.name}: no second task; file names do not state both causes of pneumonia",
+                f"{recipe.name}: no second task; file names of the training films do not state "
+                "both causes of pneumonia",
                 markup=False,
                 soft_wrap=True,
             )

@@ -203,7 +203,7 @@ class Trainer:
 
     @property
     def cause_counts(self) -> dict[str, int] | None:
-        """How many films have taught the second task each cause, or None without such a task."""
+        """How many training films state each cause, or None without a second task."""
         if self.causes is None:
             return None
         return {cause: int((self.causes == index).sum()) for index, cause in enumerate(CAUSES)}
