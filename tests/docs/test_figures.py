@@ -322,6 +322,38 @@ def seeds_of(bundle: str) -> list[dict[str, float]]:
     return [run["test"]["at_threshold"] for run in runs]
 
 
+def test_the_guides_answers_alone_on_mixed_films():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (said,) = re.findall(
+        r"\*\*The guide's answers alone, on mixed films\*\* \(`aug.*?\n\n", text, re.DOTALL
+    )
+    trial = record("scratch-trials/mixed-films.json")
+    mixed = ["augmentation.mixup_alpha=1.0", "distillation.logit_weight=1.0"]
+    blocks = {
+        tuple(change for change in line["set"] if "teacher" not in change): line
+        for line in lines_of("block-validation.jsonl")
+        if line["recipe"] == "scratch"
+    }
+    short = "training.epochs=12"
+    pair = [blocks[tuple(sorted(changes))] for changes in ([*mixed, short], [short])]
+    (shown,) = re.findall(r"held-out\): (.*?)\)", said, re.DOTALL)
+    figures = [line[key] for line in pair for key in ("auroc", "style_auroc")]
+    assert agrees(re.sub("in twelve epochs, without", "", shown), *figures)
+    shipped = next(
+        line for line in lines_of("validation-under-shift.jsonl") if line["bundle"] == "scratch"
+    )
+    shifted = trial["validation_under_shift"]
+    (shown,) = re.findall(r"AUROC (\.\d+ .*?)\. Not taken", said, re.DOTALL)
+    expected = [
+        trial["metrics"]["val"]["at_threshold"]["auroc"],
+        metrics("scratch")["val"]["at_threshold"]["auroc"],
+        *(line["mean"] for line in (shifted, shipped)),
+        *(line[key] for line in (shifted, shipped) for key in ("specificity_mean", "recall_mean")),
+    ]
+    assert agrees(shown, *expected)
+    assert "test" not in trial["metrics"]
+
+
 def test_what_standardising_costs_the_scratch_vit():
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     pattern = r"(\.\d+) in the mean over seven shifts; the first form (\.\d+) over six"
