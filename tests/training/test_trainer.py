@@ -541,7 +541,9 @@ class TestLevers:
         mixes: list[Any] = []
         forward = Supervised.forward
 
-        def note(self: Supervised, x: Tensor, labels: Tensor, every: Tensor, mix: Any) -> Tensor:
+        def note(
+            self: Supervised, x: Tensor, labels: Tensor, every: Tensor, mix: Any, causes: None
+        ) -> Tensor:
             mixes.append(mix)
             return forward(self, x, labels, every, mix)
 
