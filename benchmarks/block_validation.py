@@ -36,6 +36,7 @@ from pneumoscope.data.patients import patient_block
 from pneumoscope.data.scan import scan_folder
 from pneumoscope.data.split import Split, open_split
 from pneumoscope.data.style import describe_style
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.evaluation.predictions import Predictions, read_predictions
 from pneumoscope.labels import Label
 from pneumoscope.training.style_balance import balancing_weights, foretell_class
@@ -122,7 +123,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if fixed := [change for change in arguments.set if change.startswith(FIXED)]:
         parser.error(f"{fixed[0]} is for this script to set; choose folds by --fold and --folds")
-    epochs = load_recipe(arguments.recipe, arguments.set).training.epochs
+    try:
+        epochs = load_recipe(arguments.recipe, arguments.set).training.epochs
+    except PneumoscopeError as error:
+        parser.error(str(error))
     changes = [
         *arguments.set,
         "data.split=block",

@@ -37,6 +37,7 @@ from pneumoscope.data.patients import patient_block
 from pneumoscope.data.scan import FilmFolder, scan_folder
 from pneumoscope.data.split import Split, make_split
 from pneumoscope.data.style import describe_style
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.evaluation.results import read_history
 from pneumoscope.files import make_folder, write_text
@@ -117,9 +118,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if fixed := [change for change in arguments.set if change.startswith(FIXED)]:
         parser.error(f"{fixed[0]} is for this script to set")
-    load_recipe(arguments.recipe, arguments.set)  # what is wrong with it is said before any work
+    try:  # what is wrong is said before any work
+        load_recipe(arguments.recipe, arguments.set)
+        folder = scan_folder(arguments.data)
+    except PneumoscopeError as error:
+        parser.error(str(error))
     split_path = make_folder(arguments.out) / "held-out.csv"
-    split, num_odd = hold_out(scan_folder(arguments.data))
+    split, num_odd = hold_out(folder)
     write_text(split_path, split.csv_text)
     command = [sys.executable, "-m", "pneumoscope", "train", arguments.recipe, "--val-only"]
     command += ["--data", str(arguments.data), "--split", str(split_path)]

@@ -1,8 +1,5 @@
 """The figures by which recipes are compared on blocks held out."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -12,17 +9,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pneumoscope.evaluation.predictions import Predictions
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def block_validation() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    import block_validation as module
-
-    yield module
-    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The split by which recipes are tried on normal films of a style that they have not seen."""
 
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,17 +13,6 @@ from pneumoscope.data.patients import patient_block, patient_key
 from pneumoscope.data.scan import scan_folder
 from pneumoscope.data.split import check_split, make_split
 from pneumoscope.data.style import describe_style
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def style_holdout() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    import style_holdout as module
-
-    yield module
-    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def test_style_is_read_by_what_the_other_half_teaches(style_holdout: ModuleType) -> None:
@@ -106,3 +93,27 @@ def test_specificity_is_that_at_the_threshold_that_keeps_recall(style_holdout: M
     assert found["specificity_0.98"] == 0.6
     wins = (60 * 100 + 30 * 96.5 + 10 * 90.5) / 10_000
     assert found["auroc"] == round(wins, 4)
+
+
+@pytest.mark.parametrize("name", ["style_holdout", "block_validation"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [("training.foo=1", "unknown key training.foo"), ("data.split_seed=1", "is for this script")],
+)
+def test_what_is_wrong_with_a_change_is_one_line(
+    request: pytest.FixtureRequest,
+    phantoms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    change: str,
+    expected: str,
+) -> None:
+    out = tmp_path / "run"
+    line = [name, "cnn", "--data", str(phantoms), "--out", str(out), "--set", change]
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit):
+        request.getfixturevalue(name).main()
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert not out.exists()

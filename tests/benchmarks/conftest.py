@@ -1,0 +1,25 @@
+"""Scripts of ``benchmarks/`` as modules."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def load(name: str) -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        return importlib.import_module(name)
+
+
+@pytest.fixture(scope="module")
+def block_validation() -> ModuleType:
+    return load("block_validation")
+
+
+@pytest.fixture(scope="module")
+def style_holdout() -> ModuleType:
+    return load("style_holdout")
