@@ -194,6 +194,14 @@ class TestValues:
         values["model"]["name"] = "vit_scratch"
         assert parse_recipe(values, "").model.build_options()[key] == 0.1
 
+    def test_a_cnn_has_no_matrices_for_muon(self) -> None:
+        values: dict[str, Any] = {"name": "a", "model": {"name": "cnn"}}
+        values["training"] = {"optimizer": "muon"}
+        expected = "mine.toml: recipe: training.optimizer muon is for Vision Transformers, not cnn"
+        assert refusal(values) == expected
+        values["model"]["name"] = "vit_scratch"
+        assert parse_recipe(values, "").training.optimizer == "muon"
+
     def test_a_cnn_has_no_teacher(self) -> None:
         values = {"name": "a", "model": {"name": "cnn"}, "distillation": {"teacher": "b"}}
         expected = "mine.toml: recipe: distillation is for Vision Transformers, not cnn"
@@ -289,7 +297,7 @@ class TestHash:
             "distillation.teacher": "t", "augmentation.scale_max": 2.0, "training.max_steps": 4,
             "model.in_chans": 1, "model.gelu": "tanh", "model.standardize": True,
             "model.flip_average": True, "model.pos_embed_init": "sine_cosine",
-            "pretrained.weights": "w",
+            "pretrained.weights": "w", "training.optimizer": "muon",
         }  # fmt: skip
         same = {"title", "training.tensorboard", "training.checkpoint_every_s"}
         for key in recipe_keys():

@@ -138,6 +138,11 @@ class TrainingConfig(Section):
         20, description="passes over the training films; 0 stops at the linear probe"
     )
     batch_size: Positive = Field(64, description="films an optimizer step, over all processes")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="adamw for all weights, or muon for the matrices of transformer blocks and "
+        "adamw for the rest",
+    )
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = Field(3e-4, description="peak learning rate")
     min_lr_ratio: Fraction = Field(0.01, description="last learning rate over the peak")
     warmup_epochs: Annotated[float, Field(ge=0.0)] = Field(
@@ -147,7 +152,7 @@ class TrainingConfig(Section):
         1.0, description="factor on the learning rate from each block to the one below (ViT only)"
     )
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
-        0.05, description="AdamW's decoupled weight decay"
+        0.05, description="decoupled weight decay"
     )
     label_smoothing: Fraction = Field(0.05, description="label smoothing of the cross-entropy")
     class_weights: bool = Field(
@@ -283,6 +288,7 @@ class Recipe(Section):
             "model.gelu": self.model.gelu is not None,
             "model.pos_embed_init": self.model.pos_embed_init is not None,
             "training.layer_decay": self.training.layer_decay != 1.0,
+            "training.optimizer muon": self.training.optimizer == "muon",
             "mae": self.mae.epochs > 0,
             "pretrained": bool(self.pretrained.weights),
             "distillation": bool(self.distillation.teacher),

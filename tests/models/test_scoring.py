@@ -86,3 +86,14 @@ def test_a_read_only_memory_map_is_scored_and_stays(tmp_path: Path) -> None:
     logits = score_pixels(Extremes(), pixels, batch_size=2)
     np.testing.assert_array_equal(logits, score_pixels(Extremes(), films(5)))
     np.testing.assert_array_equal(pixels, films(5))
+
+
+def test_less_than_float32_only_where_it_is_asked_for() -> None:
+    network = build_model("vit_scratch", img_size=32)
+    pixels = films(3)
+    exact = score_pixels(network, pixels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # as a training step around it might
+        np.testing.assert_array_equal(score_pixels(network, pixels), exact)
+    rounded = score_pixels(network, pixels, dtype=torch.bfloat16)
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_allclose(rounded, exact, atol=0.05)

@@ -24,18 +24,21 @@ def score_pixels(
     *,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
     on_progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Returns logits (N, K) float64 for grey ``pixels`` (N, S, S) uint8.
 
-    The network is put into eval mode and left so. Arithmetic is plain float32 whatever training
-    used (no autocast, no TF32), so that scores agree between machines.
+    The network is put into eval mode and left so. Arithmetic is plain float32 (no TF32) unless the
+    caller asks for less, whatever training used, so that scores agree between machines.
 
     Args:
         network: takes (B, C, S, S); its ``in_chans`` says C.
         pixels: an array or memory map; read a batch at a time.
         batch_size: films a forward pass.
         device: where ``network`` lives.
+        dtype: of the matrix work; only for scores that are compared and thrown away, may it be
+            bfloat16.
         on_progress: called with the number of films scored so far.
     """
     network.eval()
@@ -44,7 +47,7 @@ def score_pixels(
     kind = torch.device(device).type
     with (
         torch.inference_mode(),
-        torch.autocast(kind, enabled=False),
+        torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32),
         torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
     ):
         for start in range(0, len(pixels), batch_size):

@@ -103,15 +103,23 @@ def share_state(network: nn.Module, group: Group) -> None:
 
 
 def score_together(
-    network: nn.Module, pixels: NDArray[np.uint8], device: Device, group: Group
+    network: nn.Module,
+    pixels: NDArray[np.uint8],
+    device: Device,
+    group: Group,
+    *,
+    dtype: torch.dtype = torch.float32,
 ) -> NDArray[np.float64]:
     """Returns logits (N, K) of ``pixels`` (N, S, S) on every process, each film scored once.
 
     A batch holds the same films whatever the number of processes, so the scores are the same too.
+    ``dtype`` is as for :func:`~pneumoscope.models.scoring.score_pixels`.
     """
 
     def score(batch: slice) -> NDArray[np.float64]:
-        return score_pixels(network, pixels[batch], batch_size=SCORING_BATCH, device=device.device)
+        return score_pixels(
+            network, pixels[batch], batch_size=SCORING_BATCH, device=device.device, dtype=dtype
+        )
 
     if len(pixels) == 0:
         return np.empty((0, int(network.num_classes)))  # type: ignore[arg-type]

@@ -1,11 +1,45 @@
-"""AdamW's parameter groups, the learning-rate schedule, and the moving average of weights."""
+"""Parameter groups of AdamW and Muon, the learning-rate schedule, the moving average of weights."""
 
 import copy
 import math
 import re
+from itertools import chain
+from typing import Any, Literal
 
 import torch
 from torch import nn
+
+
+class Optimizers:
+    """Several optimizers, each of some of a network's parameters, that step as one."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        """``parts`` share no parameter."""
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all parts, to be changed in place."""
+        return list(chain.from_iterable(part.param_groups for part in self.parts))
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Moves the parameters by their gradients."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the parts' states, keyed by their places."""
+        return {str(place): part.state_dict() for place, part in enumerate(self.parts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up what `state_dict` of the same kind of optimizers gave."""
+        for place, part in enumerate(self.parts):
+            part.load_state_dict(state[str(place)])
 
 
 def make_optimizer(
@@ -13,8 +47,9 @@ def make_optimizer(
     weight_decay: float,
     layer_decay: float = 1.0,
     betas: tuple[float, float] = (0.9, 0.999),
-) -> torch.optim.AdamW:
-    """Returns AdamW over ``network``; the schedule sets its learning rate before each step.
+    name: Literal["adamw", "muon"] = "adamw",
+) -> Optimizers:
+    """Returns the optimizer of ``network``; the schedule sets its learning rate before each step.
 
     Weight decay is kept off biases, norms, class token and position embeddings, as usual for
     ViTs: it would pull them towards a point that means nothing. Every parameter group has an
@@ -22,32 +57,44 @@ def make_optimizer(
     of the number of layers above it, where the layers are the embedding, each block, and all
     that comes after the last block (which has 1).
 
+    Muon takes the weight matrices of the transformer blocks and moves each by the nearest
+    (semi-)orthogonal matrix to its averaged gradient, so that all directions are learned at one
+    pace. Its steps are scaled to AdamW's usual length (.2 a weight in root mean square, times the
+    rate), so that both share one schedule and decay. AdamW keeps all other parameters.
+
     Args:
         network: a network, or a module around one.
-        weight_decay: AdamW's, decoupled.
+        weight_decay: decoupled.
         layer_decay: in (0, 1]; 1 trains all layers alike, as is right without pretraining.
         betas: decays of AdamW's two moving averages.
+        name: ``adamw`` for all parameters, or ``muon`` for the blocks' matrices.
 
     Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101);
-    Bao et al., "BEiT" (arXiv:2106.08254), appendix, for the layer-wise rates.
+    Bao et al., "BEiT" (arXiv:2106.08254), appendix, for the layer-wise rates; Jordan et al., "Muon"
+    (https://kellerjordan.github.io/posts/muon/), with Liu et al., "Muon is Scalable for LLM
+    Training" (arXiv:2502.16982), section 2.2, for the length of its steps.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    names = [name for name, _ in network.named_parameters()]
-    depth = 1 + max((_block_of(name) for name in names), default=-1)
-    for name, parameter in network.named_parameters():
-        is_plain = parameter.ndim <= 1 or _is_embedding(name)
+    groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+    depth = 1 + max((_block_of(key) for key, _ in network.named_parameters()), default=-1)
+    for key, parameter in network.named_parameters():
+        is_plain = parameter.ndim <= 1 or _is_embedding(key)
         decay = 0.0 if is_plain else weight_decay
-        scale = layer_decay ** (depth + 1 - _layer_of(name, depth))
-        groups.setdefault((decay, scale), []).append(parameter)
-    return torch.optim.AdamW(
-        [
+        scale = layer_decay ** (depth + 1 - _layer_of(key, depth))
+        is_orthogonal = name == "muon" and parameter.ndim == 2 and _block_of(key) >= 0
+        groups.setdefault((is_orthogonal, decay, scale), []).append(parameter)
+
+    def options(is_orthogonal: bool) -> list[dict[str, Any]]:
+        return [
             {"params": parameters, "weight_decay": decay, "lr_scale": scale}
-            for (decay, scale), parameters in groups.items()
-        ],
-        lr=0.0,
-        betas=betas,
-        fused=True,
-    )
+            for (kind, decay, scale), parameters in groups.items()
+            if kind == is_orthogonal
+        ]
+
+    adamw = torch.optim.AdamW(options(False), lr=0.0, betas=betas, fused=True)
+    if name == "adamw":
+        return Optimizers(adamw)
+    muon = torch.optim.Muon(options(True), lr=0.0, adjust_lr_fn="match_rms_adamw")
+    return Optimizers(adamw, muon)
 
 
 def _is_embedding(name: str) -> bool:

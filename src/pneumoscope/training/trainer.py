@@ -159,7 +159,10 @@ class Trainer:
         self.objective = self._make_objective(teacher).to(device.device)
         self.average = WeightAverage(self.network, self.config.ema_decay)
         self.optimizer = make_optimizer(
-            self.objective, self.config.weight_decay, self.config.layer_decay
+            self.objective,
+            self.config.weight_decay,
+            self.config.layer_decay,
+            name=self.config.optimizer,
         )
         self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
         state = load_state(self.path, self.identity)
@@ -368,7 +371,7 @@ class Trainer:
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
         self._set_lr()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         # The wrapper averages over processes; the parts must add up instead.
         (loss * self.group.world_size).backward()
         grad_norm = nn.utils.clip_grad_norm_(
@@ -421,9 +424,19 @@ class Trainer:
         return self.step == self.num_steps or (is_epoch_end and epoch % self.config.eval_every == 0)
 
     def _validate(self, epoch: int) -> None:
-        """Scores the validation films with the averaged weights and keeps the best, by copy."""
+        """Scores the validation films with the averaged weights and keeps the best, by copy.
+
+        In the precision of training: these scores only tell epochs apart. Those of the chosen
+        weights, by which the threshold is set, are computed anew in float32.
+        """
         share_state(self.average.network, self.group)
-        logits = score_together(self.average.network, self.val.pixels, self.device, self.group)
+        logits = score_together(
+            self.average.network,
+            self.val.pixels,
+            self.device,
+            self.group,
+            dtype=self.device.dtype,
+        )
         if not np.isfinite(logits).all():
             raise self._not_finite("validation score after", self.step, float("nan"), epoch)
         margin = logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL]
