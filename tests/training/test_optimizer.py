@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pneumoscope.models.build import build_model
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
@@ -21,50 +21,6 @@ def test_decay_is_kept_off_biases_norms_and_embeddings():
     assert decayed == {n for n in names.values() if n.endswith("weight") and "norm" not in n}
     assert {"cls_token", "pos_embed", "norm.weight", "head.bias"} <= plain
     assert len(decayed) + len(plain) == len(names)
-
-
-def muon_step(gradient: Tensor, name: str = "muon") -> tuple[Tensor, Tensor]:
-    """Returns how one step of rate 1 moves a block's matrix and one outside the blocks."""
-    network = nn.ModuleDict(
-        {
-            "blocks": nn.ModuleList([nn.Linear(*reversed(gradient.shape), bias=False)]),
-            "head": nn.Linear(*reversed(gradient.shape), bias=False),
-        }
-    )
-    matrices = [network["blocks"][0].weight, network["head"].weight]
-    before = [matrix.detach().clone() for matrix in matrices]
-    optimizer = make_optimizer(network, 0.0, name=name)
-    for group in optimizer.param_groups:
-        group["lr"] = group["lr_scale"]
-    for matrix in matrices:
-        matrix.grad = gradient.clone()
-    optimizer.step()
-    optimizer.zero_grad()
-    assert all(matrix.grad is None for matrix in matrices)
-    block, head = (start - matrix.detach() for start, matrix in zip(before, matrices, strict=True))
-    return block, head
-
-
-@pytest.mark.parametrize("shape", [(24, 24), (64, 16), (16, 64)])
-def test_muon_moves_a_blocks_matrix_alike_in_all_directions(shape):
-    """Its steps keep the gradient's singular vectors, with singular values near to one another."""
-    generator = torch.Generator().manual_seed(0)
-    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
-    values = torch.logspace(0, -1, min(shape))  # the largest ten times the smallest
-    block, head = muon_step(u @ torch.diag(values) @ v)
-    moved = u.T @ block @ v.T / (0.2 * math.sqrt(max(shape)))
-    assert moved.diagonal().min() > 0.6
-    assert moved.diagonal().max() < 1.3
-    assert (moved - torch.diag(moved.diagonal())).abs().max() < 0.05
-    # AdamW's first step: the sign of the gradient
-    torch.testing.assert_close(head, (u @ torch.diag(values) @ v).sign(), atol=1e-3, rtol=0)
-
-
-def test_a_step_of_muon_is_as_long_as_adamw_usually_makes_them():
-    """.2 in root mean square, section 2.2 of arXiv:2502.16982."""
-    for shape in ((32, 32), (96, 32), (32, 128)):
-        block, _ = muon_step(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
-        assert block.square().mean().sqrt() == pytest.approx(0.2, rel=0.2)
 
 
 def test_muon_takes_the_blocks_matrices_and_nothing_else():

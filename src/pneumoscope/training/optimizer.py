@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from pneumoscope.training.muon import Muon
+
 
 class Optimizers:
     """Several optimizers, each of some of a network's parameters, that step as one."""
@@ -48,6 +50,7 @@ def make_optimizer(
     layer_decay: float = 1.0,
     betas: tuple[float, float] = (0.9, 0.999),
     name: Literal["adamw", "muon"] = "adamw",
+    dtype: torch.dtype = torch.float32,
 ) -> Optimizers:
     """Returns the optimizer of ``network``; the schedule sets its learning rate before each step.
 
@@ -57,10 +60,8 @@ def make_optimizer(
     of the number of layers above it, where the layers are the embedding, each block, and all
     that comes after the last block (which has 1).
 
-    Muon takes the weight matrices of the transformer blocks and moves each by the nearest
-    (semi-)orthogonal matrix to its averaged gradient, so that all directions are learned at one
-    pace. Its steps are scaled to AdamW's usual length (.2 a weight in root mean square, times the
-    rate), so that both share one schedule and decay. AdamW keeps all other parameters.
+    Muon takes the weight matrices of the transformer blocks, with the same rates and decay; AdamW
+    keeps all other parameters.
 
     Args:
         network: a network, or a module around one.
@@ -68,11 +69,10 @@ def make_optimizer(
         layer_decay: in (0, 1]; 1 trains all layers alike, as is right without pretraining.
         betas: decays of AdamW's two moving averages.
         name: ``adamw`` for all parameters, or ``muon`` for the blocks' matrices.
+        dtype: of Muon's matrix products.
 
     Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101);
-    Bao et al., "BEiT" (arXiv:2106.08254), appendix, for the layer-wise rates; Jordan et al., "Muon"
-    (https://kellerjordan.github.io/posts/muon/), with Liu et al., "Muon is Scalable for LLM
-    Training" (arXiv:2502.16982), section 2.2, for the length of its steps.
+    Bao et al., "BEiT" (arXiv:2106.08254), appendix, for the layer-wise rates.
     """
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     depth = 1 + max((_block_of(key) for key, _ in network.named_parameters()), default=-1)
@@ -93,8 +93,7 @@ def make_optimizer(
     adamw = torch.optim.AdamW(options(False), lr=0.0, betas=betas, fused=True)
     if name == "adamw":
         return Optimizers(adamw)
-    muon = torch.optim.Muon(options(True), lr=0.0, adjust_lr_fn="match_rms_adamw")
-    return Optimizers(adamw, muon)
+    return Optimizers(adamw, Muon(options(True), dtype=dtype))
 
 
 def _is_embedding(name: str) -> bool:

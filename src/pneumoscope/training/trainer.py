@@ -163,6 +163,7 @@ class Trainer:
             self.config.weight_decay,
             self.config.layer_decay,
             name=self.config.optimizer,
+            dtype=device.dtype,
         )
         self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
         state = load_state(self.path, self.identity)
