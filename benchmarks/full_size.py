@@ -114,7 +114,7 @@ def measure(weights: Path, img_size: int, batch_size: int) -> dict[str, object]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), recipe.training.clip_grad_norm)
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=True)
         average.update(network, step + 1)
         found["loss"] = float(loss.detach())  # also waits for a GPU
         times.append(time.perf_counter() - start)

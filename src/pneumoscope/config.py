@@ -141,7 +141,7 @@ class TrainingConfig(Section):
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw",
         description="adamw for all weights, or muon for the matrices of transformer blocks and "
-        "adamw for the rest",
+        "adamw for the rest; masked autoencoding keeps adamw",
     )
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = Field(3e-4, description="peak learning rate")
     min_lr_ratio: Fraction = Field(0.01, description="last learning rate over the peak")

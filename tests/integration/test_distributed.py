@@ -74,11 +74,13 @@ def test_the_second_task_is_shared_too(plain_recipe, phantoms, tmp_path):
 
 
 def test_muon_moves_all_processes_alike(plain_recipe, phantoms, tmp_path):
+    adamw, _ = train(tmp_path / "adamw", plain_recipe, phantoms, num_processes=1)
     with plain_recipe.open("a") as stream:
         stream.write("optimizer = 'muon'\n")
     one, _ = train(tmp_path / "one", plain_recipe, phantoms, num_processes=1)
     two, _ = train(tmp_path / "two", plain_recipe, phantoms, num_processes=2)
     np.testing.assert_allclose(two.logits, one.logits, atol=2e-3)
+    assert np.abs(one.logits - adamw.logits).max() > 0.01
 
 
 def test_a_pretrained_network_starts_alike_on_all_processes(ti32_checkpoint, phantoms, tmp_path):

@@ -32,6 +32,16 @@ def test_singular_vectors_stay_and_singular_values_become_alike(shape, dtype):
     torch.testing.assert_close(inside, torch.diag(inside.diagonal()), atol=atol, rtol=0)
 
 
+def test_small_singular_values_are_raised_down_to_a_limit():
+    u, _, v = decomposed((48, 48), smallest=1.0)
+    values = torch.cat([torch.ones(1), torch.full((46,), 0.05), torch.tensor([1e-4])])
+    values[1] = 0.002 * values.norm()
+    inside = (u.T @ orthogonal(u @ torch.diag(values) @ v) @ v.T).diagonal()
+    assert inside[:-1].min() > 0.67
+    assert inside[:-1].max() < 1.21
+    assert inside[-1] < 0.2
+
+
 def test_the_scale_of_a_matrix_does_not_matter():
     matrix = torch.randn(8, 12, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(orthogonal(matrix * 1e4), orthogonal(matrix))
@@ -92,3 +102,5 @@ def test_a_matrix_without_a_gradient_stays_where_it_is():
 def test_what_is_no_matrix_is_refused():
     with pytest.raises(ValueError, match=r"moves matrices, not parameters of shape \(3,\)"):
         ours(nn.Parameter(torch.ones(3)))
+    with pytest.raises(ValueError, match="empty parameter list"):
+        Muon([])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pneumoscope.models.build import build_model
-from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
+from pneumoscope.training.optimizer import Optimizers, WeightAverage, lr_at, make_optimizer
 
 
 def test_decay_is_kept_off_biases_norms_and_embeddings():
@@ -24,14 +24,18 @@ def test_decay_is_kept_off_biases_norms_and_embeddings():
 
 
 def test_muon_takes_the_blocks_matrices_and_nothing_else():
-    model = build_model("vit_scratch", img_size=32)
-    adamw, muon = make_optimizer(model, 0.05, layer_decay=0.5, name="muon").parts
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    objective = nn.Module()
+    objective.network, objective.project = build_model("vit_scratch", img_size=32), nn.Linear(2, 2)
+    optimizer = make_optimizer(objective, 0.05, layer_decay=0.5, name="muon", dtype=torch.bfloat16)
+    assert isinstance(optimizer, Optimizers)
+    adamw, muon = optimizer.parts
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
     taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     assert taken == {
-        n for n, p in model.named_parameters() if n.startswith("blocks.") and p.ndim == 2
+        f"network.blocks.{block}.{name}.weight"
+        for block in range(6)
+        for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     }
-    assert len(taken) == 6 * 4
     kept = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
     assert kept == set(names.values()) - taken
     assert {group["weight_decay"] for group in muon.param_groups} == {0.05}

@@ -21,7 +21,9 @@ from pneumoscope.models.scoring import score_pixels
 from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
+from pneumoscope.training.muon import Muon
 from pneumoscope.training.objective import Causes, Distilled, Supervised
+from pneumoscope.training.optimizer import Optimizers
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
@@ -111,6 +113,7 @@ def make(
     recorder: Notes | None = None,
     teacher: Bundle | None = None,
     split_sha256: str = SPLIT,
+    device: Device = CPU,
 ) -> Trainer:
     return Trainer(
         chosen,
@@ -118,7 +121,7 @@ def make(
         VAL,
         folder=folder,
         split_sha256=split_sha256,
-        device=CPU,
+        device=device,
         group=group or Group(),
         recorder=recorder or Notes(),
         teacher=teacher,
@@ -554,3 +557,48 @@ class TestLevers:
         assert len(mixes) == 4
         assert len({float(mix.share) for mix in mixes}) == 4
         assert all(len(mix.labels) == 12 for mix in mixes)
+
+
+class TestPrecision:
+    BFLOAT16 = Device(torch.device("cpu"), torch.bfloat16, "test")
+
+    def test_muon_multiplies_in_the_precision_of_training(self, tmp_path: Path) -> None:
+        chosen = recipe("vit_scratch", optimizer="muon")
+        for device in (CPU, self.BFLOAT16):
+            trainer = make(tmp_path / str(device.dtype), chosen, device=device)
+            assert isinstance(trainer.optimizer, Optimizers)
+            adamw, muon = trainer.optimizer.parts
+            assert isinstance(adamw, torch.optim.AdamW)
+            assert isinstance(muon, Muon)
+            assert muon.dtype == device.dtype
+        assert isinstance(make(tmp_path / "other", recipe()).optimizer, torch.optim.AdamW)
+
+    def test_epochs_are_compared_in_the_precision_of_training(self, tmp_path: Path) -> None:
+        trainer = make(tmp_path, recipe("vit_scratch", max_steps=1), device=self.BFLOAT16)
+        fitted = trainer.fit()
+        losses = [
+            F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(VAL.labels)).item()
+            for logits in (
+                score_pixels(fitted.network, VAL.pixels, dtype=dtype)
+                for dtype in (torch.bfloat16, torch.float32)
+            )
+        ]
+        assert losses[0] != losses[1]
+        assert fitted.history[-1]["val_loss"] == pytest.approx(losses[0], rel=1e-9)
+
+    def test_muon_goes_on_from_where_it_was(self, tmp_path: Path) -> None:
+        chosen = recipe("vit_scratch", epochs=2, optimizer="muon", checkpoint_every_s=0.0)
+        straight = make(tmp_path / "straight", chosen).fit()
+        recorder = Notes()
+        trainer = make(tmp_path / "stopped", chosen, recorder=recorder)
+
+        def stop() -> None:
+            if len(recorder.steps) == 3:
+                raise KeyboardInterrupt
+
+        recorder.on_step = stop
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit()
+        resumed = make(tmp_path / "stopped", chosen)
+        assert resumed.step == 2
+        assert same(resumed.fit().network.state_dict(), straight.network.state_dict())

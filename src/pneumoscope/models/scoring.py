@@ -29,16 +29,15 @@ def score_pixels(
 ) -> np.ndarray:
     """Returns logits (N, K) float64 for grey ``pixels`` (N, S, S) uint8.
 
-    The network is put into eval mode and left so. Arithmetic is plain float32 (no TF32) unless the
-    caller asks for less, whatever training used, so that scores agree between machines.
+    The network is put into eval mode and left so. Arithmetic is plain float32 whatever training
+    used (no autocast, no TF32), so that scores agree between machines, unless ``dtype`` says less.
 
     Args:
         network: takes (B, C, S, S); its ``in_chans`` says C.
         pixels: an array or memory map; read a batch at a time.
         batch_size: films a forward pass.
         device: where ``network`` lives.
-        dtype: of the matrix work; only for scores that are compared and thrown away, may it be
-            bfloat16.
+        dtype: of the matrix work; bfloat16 is for scores that are not kept.
         on_progress: called with the number of films scored so far.
     """
     network.eval()

@@ -120,7 +120,7 @@ def pretrain(
                 warmup_steps=round(config.warmup_epochs * steps_per_epoch),
                 min_ratio=_MIN_LR_RATIO,
             )
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=True)
         (loss * group.world_size).backward()  # the wrapper averages; the parts must add up
         nn.utils.clip_grad_norm_(autoencoder.parameters(), recipe.training.clip_grad_norm)
         optimizer.step()

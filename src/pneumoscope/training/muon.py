@@ -1,7 +1,7 @@
 """Muon, whose matrix products run in a precision that the machine has units for.
 
-torch has this optimizer too, always in bfloat16. On CPUs without such units that takes some twenty
-times as long as float32, seconds a step for the ViT from scratch. Hence this one.
+torch has this optimizer too, always in bfloat16. On CPUs without such units that takes seconds a
+step for the ViT from scratch (``benchmarks/optimizer.py``). Hence this one.
 """
 
 import math
@@ -55,8 +55,8 @@ class Muon(torch.optim.Optimizer):
             raise ValueError(f"Muon moves matrices, not parameters of shape {wrong[0]}")
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Moves every matrix that has a gradient."""
+    def step(self) -> None:  # type: ignore[override]
+        """Moves every matrix that has a gradient; takes no closure."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:

@@ -24,10 +24,10 @@ class Optimizers:
         """The groups of all parts, to be changed in place."""
         return list(chain.from_iterable(part.param_groups for part in self.parts))
 
-    def zero_grad(self) -> None:
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""
         for part in self.parts:
-            part.zero_grad(set_to_none=True)
+            part.zero_grad(set_to_none)
 
     def step(self) -> None:
         """Moves the parameters by their gradients."""
@@ -51,7 +51,7 @@ def make_optimizer(
     betas: tuple[float, float] = (0.9, 0.999),
     name: Literal["adamw", "muon"] = "adamw",
     dtype: torch.dtype = torch.float32,
-) -> Optimizers:
+) -> torch.optim.AdamW | Optimizers:
     """Returns the optimizer of ``network``; the schedule sets its learning rate before each step.
 
     Weight decay is kept off biases, norms, class token and position embeddings, as usual for
@@ -60,8 +60,8 @@ def make_optimizer(
     of the number of layers above it, where the layers are the embedding, each block, and all
     that comes after the last block (which has 1).
 
-    Muon takes the weight matrices of the transformer blocks, with the same rates and decay; AdamW
-    keeps all other parameters.
+    Muon takes the weight matrices of the transformer blocks, with the same rates and decay (that of
+    query, key and value as the one matrix which it is here); AdamW keeps all other parameters.
 
     Args:
         network: a network, or a module around one.
@@ -92,7 +92,7 @@ def make_optimizer(
 
     adamw = torch.optim.AdamW(options(False), lr=0.0, betas=betas, fused=True)
     if name == "adamw":
-        return Optimizers(adamw)
+        return adamw
     return Optimizers(adamw, Muon(options(True), dtype=dtype))
 
 

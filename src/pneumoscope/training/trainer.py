@@ -372,7 +372,7 @@ class Trainer:
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
         self._set_lr()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
         (loss * self.group.world_size).backward()
         grad_norm = nn.utils.clip_grad_norm_(
@@ -427,8 +427,8 @@ class Trainer:
     def _validate(self, epoch: int) -> None:
         """Scores the validation films with the averaged weights and keeps the best, by copy.
 
-        In the precision of training: these scores only tell epochs apart. Those of the chosen
-        weights, by which the threshold is set, are computed anew in float32.
+        In the precision of training: these scores choose the epoch and stand in the history. Those
+        that are kept, by which the threshold is set, are computed anew in float32.
         """
         share_state(self.average.network, self.group)
         logits = score_together(
