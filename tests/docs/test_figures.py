@@ -204,6 +204,10 @@ def test_one_lever_at_a_time():
     lines = lines_of("block-validation.jsonl")
     keys = ("minutes", "auroc", "specificity", "specificity_bound", "log_loss", "style_auroc")
     assert len(rows) == len(lines)
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"\*former\* stands for (.*?), the recipe", text, re.DOTALL)
+    former = {change.partition(".")[2] for change in FORMER_SCRATCH}
+    assert set(re.findall(r"`([^`]+)`", said)) == former
     above = ""
     for (recipe, changed, on, *cells), line in zip(rows, lines, strict=True):
         assert recipe == f"`{line['recipe']}`"
@@ -211,7 +215,7 @@ def test_one_lever_at_a_time():
         above = f"{above} {changed}" if changed.startswith("the same") else changed
         shown = set(re.findall(r"`([a-z_]+=[^`]+)`", above))
         if "*former*" in changed:
-            shown |= {change.partition(".")[2] for change in FORMER_SCRATCH}
+            shown |= former
         changes = {change.partition(".")[2] for change in line["set"]}
         assert shown == {change for change in changes if not change.startswith("teacher=")}
         assert ("taught by" in changed) == (len(shown) < len(changes))
@@ -341,7 +345,7 @@ def seeds_of(bundle: str) -> list[dict[str, float]]:
 
 
 def test_muon_and_mixed_films_on_blocks():
-    """What decision 20 says, and the page."""
+    """What decision 20 says, and the page on mixed films."""
     lines = [line for line in lines_of("block-validation.jsonl") if line["recipe"] == "scratch"]
     blocks = {
         tuple(change for change in line["set"] if "teacher" not in change): line for line in lines
@@ -365,26 +369,50 @@ def test_muon_and_mixed_films_on_blocks():
     text = (ROOT / "docs/decisions/0020-muon-and-mixed-films.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"as guide: AUROC (.*?) The last is", text, re.DOTALL)
     assert agrees(
-        re.sub(r"\de-\d|1\.5e-3", "", shown.replace("1.5e-3", "")),
+        re.sub(r"[\d.]+e-\d", "", shown),
         *(line["auroc"] for line in found),
     )
     (shown,) = re.findall(r"own level \((\S+)\), .* log loss falls from (\S+) to (\S+)\. On", text)
     assert agrees(" ".join(shown), guide["auroc"], found[0]["log_loss"], found[-1]["log_loss"])
-    (shown,) = re.findall(r"validation, 24 epochs: (\S+), before (\S+)\.\n", text)
+    (shown,) = re.findall(r"validation, 24 epochs: (\S+), before (\S+)\. AdamW", text)
     trained = (metrics("scratch"), record("scratch-trials/adamw-seed-0.json")["metrics"])
     assert agrees(" ".join(shown), *(run["val"]["at_threshold"]["auroc"] for run in trained))
+    page = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"chance in AUROC \((\S+\s+for \S+, \S+ for \S+)\) and by more", page)
+    (style,) = re.findall(r"style is weighed out \((\S+ for \S+, \S+ for \S+)\)", page)
+    adamw = "training.optimizer=adamw"
+    pairs = [found[1], found[0], blocks[slow, adamw], blocks[(*plain, slow, adamw)]]
+    assert agrees(shown, *(line["auroc"] for line in pairs))
+    assert agrees(style, *(line["style_auroc"] for line in pairs))
+
+
+def test_what_a_step_of_muon_costs():
+    every, avx2 = (line["seconds_a_step"] for line in lines_of("optimizer.jsonl"))
+    text = (ROOT / "docs/decisions/0020-muon-and-mixed-films.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(
+        r"a step of it takes (\S+) seconds, in float32 (\S+), in bfloat16 with units (\S+)\s", text
+    )
+    muons = avx2["torch.optim.Muon"], avx2["muon, float32"], every["muon, bfloat16"]
+    assert agrees(" ".join(shown), *muons)
 
 
 def test_what_standardising_costs_the_scratch_vit():
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
-    pattern = r"(\.\d+) in the mean over seven shifts; the first form (\.\d+) over six"
-    (specificity,) = re.findall(pattern, text)
+    (specificity,) = re.findall(
+        r"(\.\d+) in the mean, the first form (\.\d+), the fourth row (\.\d+)\), most of all\s"
+        r"on films moved away \((\.\d+); the first form (\.\d+)\)",
+        text,
+    )
     (auroc,) = re.findall(r"AUROC under shift is a little higher \((\.\d+); (\.\d+)\)", text)
     before = record("scratch-trials/random-positions.json")
     rules = {(line["model"], line["rule"]): line for line in lines_of("threshold-transfer.jsonl")}
     now = rules["scratch", "frozen"]
-    then = before["threshold_transfer_frozen"]
-    assert agrees(" ".join(specificity), now["shifted_mean"][1], then["shifted_mean"][1])
+    former = record("scratch-trials/adamw-seed-0.json")["threshold_transfer_frozen"]
+    forms = [form["by_shift"] for form in (now, before["threshold_transfer_frozen"], former)]
+    common = set.intersection(*map(set, forms)) - {"clean"}
+    assert len(common) == 6
+    means = [np.mean([form[shift][1] for shift in common]) for form in forms]
+    assert agrees(" ".join(specificity), *means, *(form["far"][1] for form in forms[:2]))
     means = {line["bundle"]: line["mean"] for line in lines_of("validation-under-shift.jsonl")}
     shifted = before["validation_under_shift_quick"]
     assert agrees(" ".join(auroc), means["scratch"], shifted["mean"])
@@ -462,7 +490,7 @@ def test_the_speed_of_training_on_a_gpu():
             assert agrees(cell, line[key]), (line["name"], key)
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     (shown,) = re.findall(
-        r"does ([\d.]+) TFLOP/s of (\d+) at the recipe's batch of (\d+) \((\.\d+)\), "
+        r"do ([\d.]+) TFLOP/s of (\d+) at the recipe's batch of (\d+) \((\.\d+)\), "
         r"and (\d+) \((\.\d+)\) at a batch of ([\d,]+)",
         text,
     )
