@@ -378,6 +378,11 @@ def test_muon_and_mixed_films_on_blocks():
     trained = (metrics("scratch"), record("scratch-trials/adamw-seed-0.json")["metrics"])
     assert agrees(" ".join(shown), *(run["val"]["at_threshold"]["auroc"] for run in trained))
     page = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    for words in (page, text):
+        (shown,) = re.findall(
+            r"AdamW does\s+not bear the (?:rate of 3e-3|highest)\W+(\.\d+)", words
+        )
+        assert agrees(shown, blocks[short, "training.optimizer=adamw"]["auroc"])
     (shown,) = re.findall(r"chance in AUROC \((\S+\s+for \S+, \S+ for \S+)\) and by more", page)
     (style,) = re.findall(r"style is weighed out \((\S+ for \S+, \S+ for \S+)\)", page)
     adamw = "training.optimizer=adamw"
