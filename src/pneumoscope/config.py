@@ -105,6 +105,11 @@ class AugmentationConfig(Section):
         description="smallest share of the film's area that a random crop shows, enlarged, its "
         "sides in a ratio of 3:4 to 4:3",
     )
+    style_prob: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.0,
+        description="probability of part of the grey levels and sharpness of another film of the "
+        "batch",
+    )
     brightness: Fraction = Field(0.0, description="largest relative change of brightness")
     contrast: Fraction = Field(0.0, description="largest relative change of contrast")
     gamma: Fraction = Field(0.0, description="largest relative change of gamma")

@@ -1,6 +1,6 @@
 """Random changes of a batch of films, drawn anew every step, on whatever device it lies.
 
-Intensity first, then geometry (crop, then affine map), then sharpness, noise and erasing. What
+Style first, then intensity, geometry (crop, then affine map), sharpness, noise and erasing. What
 comes into view beside a turned film is its mirror image: black corners would teach the network's
 normalisation a grey level that whole films do not have.
 """
@@ -12,6 +12,7 @@ from kornia import augmentation as K
 from torch import Tensor, nn
 
 from pneumoscope.config import AugmentationConfig
+from pneumoscope.data.random_style import RandomStyle
 
 
 class RandomIntensity(nn.Module):
@@ -93,6 +94,8 @@ class Augmenter(nn.Module):
         """Makes the list of changes that ``config`` asks for; ``img_size`` is S."""
         super().__init__()
         steps: list[nn.Module] = []
+        if config.style_prob:
+            steps.append(RandomStyle(config.style_prob, img_size))
         if config.gamma:
             steps.append(K.RandomGamma((1.0 - config.gamma, 1.0 + config.gamma), p=1.0))
         if config.brightness or config.contrast:

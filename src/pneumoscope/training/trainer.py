@@ -165,7 +165,8 @@ class Trainer:
             name=self.config.optimizer,
             dtype=device.dtype,
         )
-        self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
+        augmenter = Augmenter(recipe.augmentation, recipe.model.img_size)
+        self.augment = augmenter.to(device.device)
         state = load_state(self.path, self.identity)
         self.film_weights = self._weigh_films(state)
         # A GPU holds the whole data set; on the CPU the memory map serves.
