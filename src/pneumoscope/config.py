@@ -107,8 +107,8 @@ class AugmentationConfig(Section):
     )
     style_prob: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         0.0,
-        description="probability of part of the grey levels and sharpness of another film of the "
-        "batch",
+        description="probability that a film takes up part of the grey levels and of the sharpness "
+        "of another film of its batch",
     )
     brightness: Fraction = Field(0.0, description="largest relative change of brightness")
     contrast: Fraction = Field(0.0, description="largest relative change of contrast")

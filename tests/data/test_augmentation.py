@@ -13,7 +13,8 @@ from pneumoscope.data.augmentation import Augmenter, RandAugment
 SIDE = 64
 ALL = AugmentationConfig(
     hflip_prob=0.5, rotate_deg=10, translate=0.1, scale_min=0.8, scale_max=1.2, shear_deg=5,
-    brightness=0.2, contrast=0.3, gamma=0.3, blur_prob=0.5, noise_prob=0.5, erase_prob=0.5,
+    style_prob=0.5, brightness=0.2, contrast=0.3, gamma=0.3, blur_prob=0.5, noise_prob=0.5,
+    erase_prob=0.5,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from pneumoscope.models import presets
 from pneumoscope.models.build import build_model
 from pneumoscope.models.npz import load_npz
 from pneumoscope.models.scoring import score_pixels
+from pneumoscope.training import distributed
 from pneumoscope.training import trainer as trainer_module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
@@ -94,6 +95,33 @@ class TestFeatures:
         mirrored = frozen_features(model, VAL.pixels, CPU, Group(), lambda x, start: x.flip(2))
         expected = frozen_features(model, VAL.pixels[:, :, ::-1].copy(), CPU, Group())
         np.testing.assert_allclose(mirrored, expected, atol=1e-6)
+
+    def test_films_may_be_put_into_batches_in_another_order(self) -> None:
+        model, seen = network(), []
+
+        def augment(x: torch.Tensor, start: int) -> torch.Tensor:
+            seen.append(x.numpy().copy())
+            return x
+
+        order = np.random.default_rng(0).permutation(len(VAL.pixels))
+        features = frozen_features(model, VAL.pixels, CPU, Group(), augment, order)
+        np.testing.assert_array_equal(np.concatenate(seen), VAL.pixels[order])
+        expected = frozen_features(model, VAL.pixels, CPU, Group())
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+
+    def test_a_view_shows_films_of_both_classes_together(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(distributed, "SCORING_BATCH", 16)
+        trainer = make(tmp_path)
+        labels = np.sort(TRAIN.labels)  # as folders are listed
+        shades = np.broadcast_to(labels[:, None, None], TRAIN.pixels.shape).astype(np.uint8)
+        trainer.train = LabelledFilms(shades, labels)
+        means = []
+        trainer.augment = lambda x: means.append(float(x.float().mean())) or x.float()  # type: ignore[assignment]
+        trainer._probe(trainer.network, 1)
+        assert len(means) == 6
+        assert sum(0 < mean < 1 for mean in means) >= 5  # one may be all of a class by chance
 
     def test_films_are_augmented_in_full_precision_a_batch_at_a_time(self) -> None:
         seen = []

@@ -1,42 +1,46 @@
-"""Films of a batch in the style of one another, so that style says nothing of the class."""
+"""Films of a batch in the style of one another, so that style says less of the class."""
 
 import torch
 from torch import Tensor, nn
 
-NUM_BANDS = 16
+NUM_DETAIL_BANDS = 12
 """Of spatial frequency, from coarse to fine, on a logarithmic scale."""
 
+COARSEST = 4.0
+"""Cycles a film at the centre of the first band; what is coarser is anatomy and stays."""
+
 _LARGEST_GAIN = 1.5
-"""Natural log of the most that one frequency is amplified or damped: 4.5 times."""
+"""Natural log of the most that a frequency is amplified or damped: 4.5 times."""
 
 
 class RandomStyle(nn.Module):
     """Gives films some of the grey levels and of the sharpness of another film of their batch.
 
-    In the training folder style alone foretells the class (:mod:`pneumoscope.data.style`); given
-    at random it does not. First the histogram goes a random part of the way to that of the
-    partner, then the power in each band of frequencies does. Nothing moves: edges stay where they
-    are, and so does the mean level that the histogram has left.
+    In the training folder style alone foretells the class (:mod:`pneumoscope.data.style`); the more
+    of it comes from films at random, the less it does. First the histogram goes a random part of
+    the way to that of the partner, then the power of fine detail, band by band. Nothing moves:
+    edges stay where they are. Borders blend with opposite ones over a few pixels.
 
-    Source: Xu et al., "A Fourier-based Framework for Domain Generalization" (FACT, arXiv:2105.11182),
-    equations 3 and 4, here with the amplitudes of whole bands, since a partner's own amplitudes
-    bring a ghost of its shapes; Ma, "Histogram Matching Augmentation for Domain Adaptation"
-    (arXiv:2012.13871), for the grey levels.
+    Source: Ma, "Histogram Matching Augmentation for Domain Adaptation" (arXiv:2012.13871), for the
+    grey levels; Xu et al., "A Fourier-based Framework for Domain Generalization"
+    (arXiv:2105.11182), equations 3 and 4, for the detail: here logarithms are mixed, and of whole
+    bands, since a partner's own amplitudes bring a ghost of its shapes.
     """
 
     def __init__(self, prob: float, img_size: int) -> None:
         """``prob`` in [0, 1] that a film is changed; ``img_size`` is S, the side of the films."""
         super().__init__()
         self.prob = prob
-        self.bands: Tensor
-        self.register_buffer("bands", frequency_bands(img_size), persistent=False)
+        self.bands = detail_bands(img_size)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 1, S, S), multiples of 1/255 in [0, 1]
-        """Returns the changed films (B, 1, S, S), which may leave [0, 1] a little."""
+        """Returns the changed films (B, 1, S, S), in [0, 1]."""
+        self.bands = self.bands.to(x.device)
         partner = torch.randperm(len(x)).to(x.device)
         is_changed = torch.rand(len(x), 1, device=x.device) < self.prob
         share = torch.rand(2, len(x), 1, device=x.device) * is_changed  # (2, B, 1)
-        return match_power(match_levels(x, partner, share[0]), partner, share[1], self.bands)
+        matched = match_levels(x, x[partner], share[0])
+        return match_detail(matched, x[partner], share[1], self.bands).clamp(0.0, 1.0)
 
 
 def match_levels(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
@@ -44,49 +48,68 @@ def match_levels(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
 
     Args:
         x: (B, 1, S, S), multiples of 1/255 in [0, 1].
-        partner: (B,) indices into ``x``.
+        partner: the same, of the partners.
         share: (B, 1) of the way, in [0, 1].
     """
-    levels = (x * 255.0).round().long().flatten(1)  # (B, S * S)
-    counts = torch.zeros(len(x), 256, device=x.device)
-    counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=counts.dtype))
-    rank = counts.cumsum(dim=1)  # (B, 256), how many pixels are at most so bright
+    levels, theirs = _levels(x), _levels(partner)  # (B, S * S)
+    counts = _histogram(levels)  # (B, 256)
     # A level stands for the middle of its pixels, and goes where the partner has that rank.
-    found = torch.searchsorted(rank[partner], rank - counts / 2)
-    level = torch.arange(256.0, device=x.device).expand_as(found)
+    middle = counts.cumsum(dim=1) - counts / 2
+    found = torch.searchsorted(_histogram(theirs).cumsum(dim=1), middle)
+    level = torch.arange(256.0, device=x.device).expand_as(middle)
     table = level.lerp(found.to(level.dtype), share) / 255.0
     return table.gather(1, levels).reshape(x.shape)
 
 
-def match_power(x: Tensor, partner: Tensor, share: Tensor, bands: Tensor) -> Tensor:
-    """Returns films whose power, band by band, went part of the way to their partners'.
+def match_detail(x: Tensor, partner: Tensor, share: Tensor, bands: Tensor) -> Tensor:
+    """Returns films whose power went part of the way to their partners', band by band.
 
     Args:
         x: (B, 1, S, S).
-        partner: (B,) indices into ``x``.
+        partner: the same, of the partners.
         share: (B, 1) of the way, of log power, in [0, 1].
-        bands: what `frequency_bands` gives for S.
+        bands: what `detail_bands` gives for S.
     """
     spectrum = torch.fft.rfft2(x[:, 0])  # (B, S, S // 2 + 1)
-    power = spectrum.abs().square().flatten(1) @ bands.T / bands.sum(dim=1)  # (B, NUM_BANDS)
-    log_power = (power + 1e-6).log()
-    log_gain = share * (log_power[partner] - log_power) / 2
-    gain = log_gain.clamp(-_LARGEST_GAIN, _LARGEST_GAIN) @ bands
-    # The bands leave out frequency 0, whose gain is thus exp(0): the mean stays.
-    changed = torch.fft.irfft2(spectrum * gain.exp().reshape(spectrum.shape), s=x.shape[2:])
+    change = _log_power(torch.fft.rfft2(partner[:, 0]), bands) - _log_power(spectrum, bands)
+    gain = (share * change / 2).clamp(-_LARGEST_GAIN, _LARGEST_GAIN) @ bands
+    changed: Tensor = torch.fft.irfft2(spectrum * gain.exp().reshape(spectrum.shape), s=x.shape[2:])
     return changed[:, None]
 
 
-def frequency_bands(img_size: int) -> Tensor:
-    """Returns the share (NUM_BANDS, S * (S // 2 + 1)) that each frequency has in each band.
+def detail_bands(img_size: int) -> Tensor:
+    """Returns the share (NUM_DETAIL_BANDS, S * (S // 2 + 1)) of each frequency in each band.
 
     In the order of ``torch.fft.rfft2``. A frequency lies between the centres of two bands and
-    belongs to both, the more the nearer; the first centre is one cycle a film, the last half a
-    cycle a pixel, and beyond it, in the corners, all belongs to the last. Frequency 0 to none.
+    belongs to both, the more the nearer. The first centre is `COARSEST`, below which the first band
+    fades out, the last half a cycle a pixel, and what is finer still, in the corners, is its own.
     """
     vertical = torch.fft.fftfreq(img_size)[:, None]
     cycles = torch.hypot(vertical, torch.fft.rfftfreq(img_size)[None]).flatten() * img_size
-    octaves = torch.log2(torch.tensor(img_size / 2))
-    place = cycles.clamp(1.0, img_size / 2).log2() / octaves * (NUM_BANDS - 1)
-    distance = (place - torch.arange(NUM_BANDS)[:, None]).abs()
-    return (1.0 - distance).clamp(min=0.0) * (cycles > 0)
+    finest = img_size / 2
+    octaves = torch.tensor(finest / COARSEST).log2()
+    place = (cycles.clamp(0.5, finest) / COARSEST).log2() / octaves * (NUM_DETAIL_BANDS - 1)
+    distance = (place - torch.arange(NUM_DETAIL_BANDS)[:, None]).abs()
+    bands: Tensor = (1.0 - distance).clamp(min=0.0)
+    return bands
+
+
+def _levels(x: Tensor) -> Tensor:
+    return (x * 255.0).round().long().flatten(1)
+
+
+def _histogram(levels: Tensor) -> Tensor:
+    """Returns how many of the pixels (B, P) have each level (B, 256)."""
+    counts = torch.zeros(len(levels), 256, device=levels.device)
+    return counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=counts.dtype))
+
+
+def _log_power(spectrum: Tensor, bands: Tensor) -> Tensor:
+    """Returns the log of the mean power in each band (B, NUM_DETAIL_BANDS)."""
+    # Columns within the half spectrum stand for their mirror images too.
+    times = torch.full(spectrum.shape[1:], 2.0, device=spectrum.device)
+    times[:, 0] = 1.0
+    weights = bands * times.flatten()
+    power = spectrum.abs().square().flatten(1) @ weights.T / weights.sum(dim=1)
+    log_power: Tensor = (power + 1e-6).log()
+    return log_power

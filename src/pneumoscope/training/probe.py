@@ -32,6 +32,7 @@ def frozen_features(
     device: Device,
     group: Group,
     augment: Callable[[Tensor, int], Tensor] | None = None,
+    order: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
     """Returns what the head reads (N, D) of grey ``pixels`` (N, S, S) uint8, on every process.
 
@@ -41,11 +42,14 @@ def frozen_features(
         device: where ``network`` lives, and its arithmetic.
         group: this process among its peers, who share the work.
         augment: changes a batch (B, S, S) first, given the place of its first film.
+        order: a permutation (N,) in which films are put into batches; that of ``pixels`` if not
+            given, which is also the order of what is returned.
     """
     network.eval()
+    order = np.arange(len(pixels)) if order is None else order
 
     def features(batch: slice) -> NDArray[np.float32]:
-        x = torch.from_numpy(np.array(pixels[batch])).to(device.device)
+        x = torch.from_numpy(pixels[order[batch]]).to(device.device)
         # As in training, films are augmented in their own precision.
         x = network_input(augment(x, batch.start) if augment else x, network.in_chans)
         with device.autocast:
@@ -54,7 +58,8 @@ def frozen_features(
         return read.float().cpu().numpy()
 
     with torch.inference_mode():
-        return in_batches_together(len(pixels), features, group)
+        found = in_batches_together(len(pixels), features, group)
+    return found[order.argsort()]
 
 
 def fit_head(

@@ -165,8 +165,7 @@ class Trainer:
             name=self.config.optimizer,
             dtype=device.dtype,
         )
-        augmenter = Augmenter(recipe.augmentation, recipe.model.img_size)
-        self.augment = augmenter.to(device.device)
+        self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
         state = load_state(self.path, self.identity)
         self.film_weights = self._weigh_films(state)
         # A GPU holds the whole data set; on the CPU the memory map serves.
@@ -318,7 +317,11 @@ class Trainer:
                 changed: Tensor = self.augment(pixels)
                 return changed
 
-            return frozen_features(network, self.train.pixels, self.device, self.group, augment)
+            # In file order a batch would hold one class, and none would meet the other's style.
+            order = epoch_order(self.config.seed, view, len(self.train.labels))
+            return frozen_features(
+                network, self.train.pixels, self.device, self.group, augment, order
+            )
 
         train = np.concatenate([view_features(view) for view in range(views)])
         val = frozen_features(network, self.val.pixels, self.device, self.group)
