@@ -113,7 +113,7 @@ class TestFeatures:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(distributed, "SCORING_BATCH", 16)
-        trainer = make(tmp_path)
+        trainer = make(tmp_path, augmentation={"style_prob": 1.0})
         labels = np.sort(TRAIN.labels)  # as folders are listed
         shades = np.broadcast_to(labels[:, None, None], TRAIN.pixels.shape).astype(np.uint8)
         trainer.train = LabelledFilms(shades, labels)

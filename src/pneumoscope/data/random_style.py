@@ -19,7 +19,8 @@ class RandomStyle(nn.Module):
     In the training folder style alone foretells the class (:mod:`pneumoscope.data.style`); the more
     of it comes from films at random, the less it does. First the histogram goes a random part of
     the way to that of the partner, then the power of fine detail, band by band. Nothing moves:
-    edges stay where they are. Borders blend with opposite ones over a few pixels.
+    edges stay where they are. Borders blend with opposite ones over a few pixels. On average one
+    film a batch is its own partner, and stays.
 
     Source: Ma, "Histogram Matching Augmentation for Domain Adaptation" (arXiv:2012.13871), for the
     grey levels; Xu et al., "A Fourier-based Framework for Domain Generalization"

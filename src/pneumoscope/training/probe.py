@@ -41,7 +41,7 @@ def frozen_features(
         pixels: an array or memory map; read a batch at a time.
         device: where ``network`` lives, and its arithmetic.
         group: this process among its peers, who share the work.
-        augment: changes a batch (B, S, S) first, given the place of its first film.
+        augment: changes a batch (B, S, S) first, given the place of its first film in ``order``.
         order: a permutation (N,) in which films are put into batches; that of ``pixels`` if not
             given, which is also the order of what is returned.
     """

@@ -317,8 +317,10 @@ class Trainer:
                 changed: Tensor = self.augment(pixels)
                 return changed
 
-            # In file order a batch would hold one class, and none would meet the other's style.
-            order = epoch_order(self.config.seed, view, len(self.train.labels))
+            order = None
+            if self.recipe.augmentation.style_prob:
+                # In file order a batch holds one class, and no film would meet the other's style.
+                order = epoch_order(self.config.seed, view, len(self.train.labels))
             return frozen_features(
                 network, self.train.pixels, self.device, self.group, augment, order
             )
