@@ -91,7 +91,10 @@ class TestErrors:
         assert wordless == {
             ("cli.explain", "str(error)"),
             ("cli.screen", "str(error)"),
-            ("config", "f'{origin}: {where}{found}: {message}{more}'"),  # values: provoked below
+            (
+                "config.loading",
+                "f'{origin}: {where}{found}: {message}{more}'",
+            ),  # values: provoked below
             ("data.radiograph", "f'{name}: {error}'"),
             ("evaluation.shift_table", "f'{path}: {error}'"),
             ("screening.screener", "str(error).replace('<bytes>', str(source), 1)"),

@@ -10,7 +10,7 @@ from pneumoscope.config import Recipe, load_recipe, parse_recipe, recipe_keys, s
 from pneumoscope.errors import ConfigError
 from pneumoscope.models.presets import MODEL_NAMES
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture
