@@ -55,10 +55,11 @@ from pneumoscope.models.build import build_model
 from pneumoscope.study.films import SplitFilms, open_films
 from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
+from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.objective import class_weights
 from pneumoscope.training.optimizer import lr_at
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.trainer import LabelledFilms, Trainer
+from pneumoscope.training.trainer import Trainer
 
 LARGE_BATCH = 1024
 """Of bare steps on a GPU, beside the recipe's, which leaves it waiting for the next launch."""

@@ -13,6 +13,7 @@ from pneumoscope.errors import ConfigError, NonFiniteLossError, RunFolderError
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
+from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.masked_autoencoder import (
     MaskedAutoencoder,
     hidden_places,
@@ -20,7 +21,7 @@ from pneumoscope.training.masked_autoencoder import (
 )
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.trainer import LabelledFilms, Trainer
+from pneumoscope.training.trainer import Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
 CONFIG = MaskedAutoencodingConfig(epochs=1, decoder_depth=1)

@@ -16,12 +16,14 @@ from pneumoscope.models.build import build_model
 from pneumoscope.models.npz import load_npz
 from pneumoscope.models.scoring import score_pixels
 from pneumoscope.training import distributed
-from pneumoscope.training import trainer as trainer_module
+from pneumoscope.training import probe as probe_module
+from pneumoscope.training import sampler as sampler_module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
-from pneumoscope.training.probe import C_GRID, fit_head, frozen_features
+from pneumoscope.training.films import LabelledFilms
+from pneumoscope.training.probe import C_GRID, fit_head, fit_probe, frozen_features
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.trainer import LabelledFilms, Trainer
+from pneumoscope.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny_in21k_checkpoint.npz"
 OTHER = GOLDEN.with_name("tiny_linen_checkpoint.npz")
@@ -113,13 +115,25 @@ class TestFeatures:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(distributed, "SCORING_BATCH", 16)
-        trainer = make(tmp_path, augmentation={"style_prob": 1.0})
+        recipe = make(tmp_path, augmentation={"style_prob": 1.0}).recipe
         labels = np.sort(TRAIN.labels)  # as folders are listed
         shades = np.broadcast_to(labels[:, None, None], TRAIN.pixels.shape).astype(np.uint8)
-        trainer.train = LabelledFilms(shades, labels)
         means = []
-        trainer.augment = lambda x: means.append(float(x.float().mean())) or x.float()  # type: ignore[assignment]
-        trainer._probe(trainer.network, 1)
+
+        def augment(x: torch.Tensor) -> torch.Tensor:
+            means.append(float(x.float().mean()))
+            return x.float()
+
+        fit_probe(
+            network(),
+            recipe,
+            LabelledFilms(shades, labels),
+            VAL,
+            augment=augment,
+            film_weights=None,
+            device=CPU,
+            group=Group(),
+        )
         assert len(means) == 6
         assert sum(0 < mean < 1 for mean in means) >= 5  # one may be all of a class by chance
 
@@ -178,14 +192,14 @@ class TestFineTuning:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str, views: int
     ) -> None:
         weights = np.random.default_rng(6).random(len(TRAIN.labels))
-        monkeypatch.setattr(trainer_module, "style_weights", lambda *films: weights)
+        monkeypatch.setattr(sampler_module, "style_weights", lambda *films: weights)
         asked: dict[str, Any] = {}
 
         def note(model: Any, train: Any, val: Any, **options: Any) -> float:
             asked.update(options, labels=train[1])
             return fit_head(model, train, val, **options)
 
-        monkeypatch.setattr(trainer_module, "fit_head", note)
+        monkeypatch.setattr(probe_module, "fit_head", note)
         training = {sampler: True, "class_weights": False}
         make(tmp_path, training=training, pretrained={"probe_views": views}).fit()
         assert np.array_equal(asked["labels"], np.tile(TRAIN.labels, views))

@@ -18,15 +18,17 @@ from pneumoscope.files import write_json
 from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import save_weights
 from pneumoscope.models.scoring import score_pixels
+from pneumoscope.training import sampler
 from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
+from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.muon import Muon
 from pneumoscope.training.objective import Causes, Distilled, Supervised
 from pneumoscope.training.optimizer import Optimizers
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.trainer import Fitted, LabelledFilms, Trainer
+from pneumoscope.training.trainer import Fitted, Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
 SPLIT = "5" * 64
@@ -514,12 +516,12 @@ class TestLevers:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         weights = np.where(np.arange(48) == 5, 3.0, 1.0)
-        monkeypatch.setattr(module, "style_weights", lambda *films: weights)
+        monkeypatch.setattr(sampler, "style_weights", lambda *films: weights)
         trainer = make(tmp_path, recipe(epochs=1, style_sampler=True, class_weights=False))
         for epoch in range(3):
             expected = weighted_order(trainer.config.seed, epoch, weights)
-            assert np.array_equal(trainer._order(epoch), expected)
-        assert np.bincount(trainer._order(0))[5] in {2, 3}
+            assert np.array_equal(trainer.sampler.order(epoch), expected)
+        assert np.bincount(trainer.sampler.order(0))[5] in {2, 3}
         trainer.fit()
 
     def test_a_resumed_run_draws_by_the_weights_it_began_with(
@@ -527,15 +529,15 @@ class TestLevers:
     ) -> None:
         chosen = recipe(epochs=2, style_sampler=True, class_weights=False)
         trainer = make(tmp_path, chosen)
-        began_with = trainer.film_weights
+        began_with = trainer.sampler.film_weights
         trainer._started = trainer._saved = 0.0
         trainer._save()
 
         def elsewhere(*films: Any) -> Any:
             raise AssertionError("weights are fitted anew")
 
-        monkeypatch.setattr(module, "style_weights", elsewhere)
-        assert np.array_equal(make(tmp_path, chosen).film_weights, began_with)
+        monkeypatch.setattr(sampler, "style_weights", elsewhere)
+        assert np.array_equal(make(tmp_path, chosen).sampler.film_weights, began_with)
 
     @pytest.mark.parametrize("lever", ["mixup_alpha", "cutmix_alpha"])
     def test_films_are_mixed_before_the_step(

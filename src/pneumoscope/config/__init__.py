@@ -12,6 +12,7 @@ from pneumoscope.config.sections import (
     DistillationConfig,
     MaskedAutoencodingConfig,
     Section,
+    TrainingConfig,
 )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MaskedAutoencodingConfig",
     "Recipe",
     "Section",
+    "TrainingConfig",
     "load_recipe",
     "parse_recipe",
     "recipe_keys",

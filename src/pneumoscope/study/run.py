@@ -45,9 +45,10 @@ from pneumoscope.training.distributed import (
     process_group,
     score_together,
 )
+from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.masked_pretraining import STATE
 from pneumoscope.training.recorder import Recorder, RunRecorder
-from pneumoscope.training.trainer import LabelledFilms, Trainer
+from pneumoscope.training.trainer import Trainer
 
 DRAFT = "bundle.partial"
 """The bundle while it is written; it takes its name when it is whole."""

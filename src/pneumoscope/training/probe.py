@@ -17,13 +17,67 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from pneumoscope.config import Recipe
 from pneumoscope.models.scoring import network_input
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.device import Device
-from pneumoscope.training.distributed import Group, in_batches_together
+from pneumoscope.training.distributed import Group, from_main, in_batches_together, share_state
+from pneumoscope.training.films import LabelledFilms
+from pneumoscope.training.randomness import epoch_order, seed_probe
 
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse strengths of the L2 penalty that are tried, on standardised features."""
+
+
+def fit_probe(
+    network: VisionTransformer,
+    recipe: Recipe,
+    train: LabelledFilms,
+    val: LabelledFilms,
+    *,
+    augment: Callable[[Tensor], Tensor],
+    film_weights: NDArray[np.float64] | None,
+    device: Device,
+    group: Group,
+) -> float:
+    """Returns the cross-entropy of the head, after fitting it to views of the training films.
+
+    Args:
+        network: on the device; its head is changed, on every process alike.
+        recipe: names the seed, the number of views and how the classes are balanced.
+        train: the training films; both classes.
+        val: the validation films, by which the strength of the penalty is chosen; both classes.
+        augment: changes a batch (B, S, S), drawing from torch's random state.
+        film_weights: (N,), how much each training film counts; equal if None.
+        device: where ``network`` lives, and its arithmetic.
+        group: this process among its peers, who share the work.
+    """
+    seed, views = recipe.training.seed, recipe.pretrained.probe_views
+
+    def view_features(view: int) -> NDArray[np.float32]:
+        def seeded(pixels: Tensor, start: int) -> Tensor:
+            seed_probe(seed, view, start)
+            return augment(pixels)
+
+        order = None
+        if recipe.augmentation.style_prob:
+            # In file order a batch holds one class, and no film would meet the other's style.
+            order = epoch_order(seed, view, len(train.labels))
+        return frozen_features(network, train.pixels, device, group, seeded, order)
+
+    features = np.concatenate([view_features(view) for view in range(views)])
+    val_features = frozen_features(network, val.pixels, device, group)
+    loss = 0.0
+    if group.is_main:
+        loss = fit_head(
+            network,
+            (features, np.tile(train.labels, views)),
+            (val_features, val.labels),
+            balanced=recipe.training.class_weights or recipe.training.balanced_sampler,
+            film_weights=None if film_weights is None else np.tile(film_weights, views),
+        )
+    share_state(network, group)
+    return from_main(group, loss)
 
 
 def frozen_features(

@@ -16,12 +16,10 @@ from torch import Tensor, nn
 from pneumoscope.bundle import Bundle
 from pneumoscope.config import Recipe
 from pneumoscope.data.augmentation import Augmenter
-from pneumoscope.data.patients import CAUSES, NO_CAUSE
-from pneumoscope.errors import ConfigError, NonFiniteLossError, TrainingError
+from pneumoscope.data.patients import CAUSES
+from pneumoscope.errors import ConfigError, NonFiniteLossError
 from pneumoscope.labels import CLASS_NAMES, Label
 from pneumoscope.models.build import build_model
-from pneumoscope.models.bundles import load_network
-from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.npz import load_npz
 from pneumoscope.models.npz_format import inspect_npz
 from pneumoscope.models.scoring import network_input
@@ -37,39 +35,16 @@ from pneumoscope.training.distributed import (
     share_state,
     sum_over,
 )
+from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.mixing import mix_films
-from pneumoscope.training.objective import (
-    Causes,
-    CauseTask,
-    Distilled,
-    Supervised,
-    class_weights,
-)
+from pneumoscope.training.objective import Causes
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
-from pneumoscope.training.probe import fit_head, frozen_features
-from pneumoscope.training.randomness import (
-    balanced_order,
-    epoch_order,
-    seed_init,
-    seed_probe,
-    seed_step,
-    weighted_order,
-)
+from pneumoscope.training.probe import fit_probe
+from pneumoscope.training.randomness import seed_init, seed_step
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.style_balance import style_weights
-
-
-@dataclass(frozen=True)
-class LabelledFilms:
-    """Decoded films (N, S, S) uint8 with class indices (N,).
-
-    ``causes`` (N,) are indices into ``CAUSES`` or ``NO_CAUSE``, where they are known at all.
-    """
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    causes: NDArray[np.int64] | None = None
+from pneumoscope.training.sampler import make_sampler
+from pneumoscope.training.teaching import load_guide, make_objective
 
 
 @dataclass(frozen=True)
@@ -155,8 +130,11 @@ class Trainer:
             load_npz(network, weights, head=False)
         # Convolutions run faster on channels-last memory; a ViT does not mind.
         self.network = network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.causes = self._known_causes()
-        self.objective = self._make_objective(teacher).to(device.device)
+        self.causes = train.causes_to_tell_apart() if self.config.cause_weight else None
+        guide = load_guide(teacher, split_sha256) if teacher else None
+        self.objective = make_objective(
+            self.network, recipe, train.labels, self.causes, device, guide
+        )
         self.average = WeightAverage(self.network, self.config.ema_decay)
         self.optimizer = make_optimizer(
             self.objective,
@@ -167,7 +145,8 @@ class Trainer:
         )
         self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
         state = load_state(self.path, self.identity)
-        self.film_weights = self._weigh_films(state)
+        known_weights = state["film_weights"] if state else None
+        self.sampler = make_sampler(self.config, train, group, known_weights)
         # A GPU holds the whole data set; on the CPU the memory map serves.
         self.resident: Tensor | None = None
         if device.device.type != "cpu":
@@ -182,69 +161,12 @@ class Trainer:
         self.pretraining: Pretraining | None = None
         self._take_up(state)
 
-    def _weigh_films(self, state: dict[str, Any] | None) -> NDArray[np.float64] | None:
-        """Returns how often films are drawn, or None for equally often.
-
-        One process computes it, and a resumed run takes it up: the last digits of such a fit differ
-        between machines, and with them the order of the films would.
-        """
-        if not self.config.style_sampler:
-            return None
-        if state is not None:
-            known: NDArray[np.float64] = state["film_weights"].numpy()
-            return known
-        weights = None
-        if self.group.is_main:
-            weights = style_weights(self.train.pixels, self.train.labels)
-        return from_main(self.group, weights)
-
-    def _known_causes(self) -> NDArray[np.int64] | None:
-        """Returns the causes (N,) of the training films where a second task asks and can learn."""
-        causes = self.train.causes
-        if not self.config.cause_weight or causes is None:
-            return None
-        return causes if len(np.unique(causes[causes != NO_CAUSE])) == len(CAUSES) else None
-
     @property
     def cause_counts(self) -> dict[str, int] | None:
         """How many training films state each cause, or None without a second task."""
         if self.causes is None:
             return None
         return {cause: int((self.causes == index).sum()) for index, cause in enumerate(CAUSES)}
-
-    def _make_objective(self, teacher: Bundle | None) -> Supervised:
-        weights = torch.ones(len(CLASS_NAMES))
-        if self.config.class_weights:
-            weights = class_weights(torch.from_numpy(self.train.labels), len(CLASS_NAMES))
-        smoothing, gamma = self.config.label_smoothing, self.config.focal_gamma
-        task = None
-        if self.causes is not None:
-            width: int = self.network.head.in_features
-            causes = torch.from_numpy(self.causes)
-            task = CauseTask(width, causes, self.config.cause_weight, smoothing)
-        if teacher is None:
-            return Supervised(self.network, weights, smoothing, gamma, task)
-        if teacher.manifest["data"]["split_sha256"] != self.identity["split"]:
-            raise TrainingError(
-                f"the teacher {teacher.path} was trained on another split, so it may have seen "
-                "this run's validation films; train the teacher on this split first"
-            )
-        if teacher.manifest.get("converted_from"):
-            raise TrainingError(
-                f"the teacher {teacher.path} was trained elsewhere, so it may have seen this run's "
-                "validation films; train a teacher on this split"
-            )
-        guide = load_network(teacher)
-        if not isinstance(guide, ResNet | VisionTransformer):
-            raise TrainingError(
-                f"the teacher {teacher.path} is an {teacher.manifest['model']}; expected a cnn "
-                "or a Vision Transformer"
-            )
-        assert isinstance(self.network, VisionTransformer), "the recipe says so"
-        guide = guide.to(self.device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Distilled(
-            self.network, guide, self.recipe.distillation, weights, smoothing, gamma, task
-        )
 
     def fit(self) -> Fitted:
         """Returns the best network after training to the end, or until patience is lost.
@@ -301,62 +223,31 @@ class Trainer:
     def _start_from_pretrained(self) -> None:
         """Fits the new head by linear probing, and takes the outcome as epoch 0."""
         assert isinstance(self.network, VisionTransformer)
-        views = self.recipe.pretrained.probe_views
-        if views:
-            self.loss_sum, self.loss_count = self._probe(self.network, views), 1
+        if self.recipe.pretrained.probe_views:
+            loss = fit_probe(
+                self.network,
+                self.recipe,
+                self.train,
+                self.val,
+                augment=self.augment,
+                film_weights=self.sampler.film_weights,
+                device=self.device,
+                group=self.group,
+            )
+            self.loss_sum, self.loss_count = loss, 1
             self.average = WeightAverage(self.network, self.config.ema_decay)
             self._validate(0)
             self._save()
-
-    def _probe(self, network: VisionTransformer, views: int) -> float:
-        """Returns the cross-entropy of the head fitted to ``views`` of each training film."""
-
-        def view_features(view: int) -> NDArray[np.float32]:
-            def augment(pixels: Tensor, start: int) -> Tensor:
-                seed_probe(self.config.seed, view, start)
-                changed: Tensor = self.augment(pixels)
-                return changed
-
-            order = None
-            if self.recipe.augmentation.style_prob:
-                # In file order a batch holds one class, and no film would meet the other's style.
-                order = epoch_order(self.config.seed, view, len(self.train.labels))
-            return frozen_features(
-                network, self.train.pixels, self.device, self.group, augment, order
-            )
-
-        train = np.concatenate([view_features(view) for view in range(views)])
-        val = frozen_features(network, self.val.pixels, self.device, self.group)
-        loss = 0.0
-        if self.group.is_main:
-            loss = fit_head(
-                network,
-                (train, np.tile(self.train.labels, views)),
-                (val, self.val.labels),
-                balanced=self.config.class_weights or self.config.balanced_sampler,
-                film_weights=None
-                if self.film_weights is None
-                else np.tile(self.film_weights, views),
-            )
-        share_state(network, self.group)
-        return from_main(self.group, loss)
 
     def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yields (epoch from 1, film indices of the global batch) from the next step on."""
         while self.step < self.num_steps and not self._is_patience_lost():
             epoch, batch = divmod(self.step, self.steps_per_epoch)
-            order = self._order(epoch)
+            order = self.sampler.order(epoch)
             for start in range(batch, self.steps_per_epoch):
                 if self.step >= self.num_steps:
                     return
                 yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        if self.film_weights is not None:
-            return weighted_order(self.config.seed, epoch, self.film_weights)
-        if self.config.balanced_sampler:
-            return balanced_order(self.config.seed, epoch, self.train.labels)
-        return epoch_order(self.config.seed, epoch, len(self.train.labels))
 
     def _train_step(self, objective: nn.Module, epoch: int, index: NDArray[np.int64]) -> None:
         """One optimizer step on the global batch ``index``, of which this process does a part."""
@@ -488,9 +379,7 @@ class Trainer:
                     "history": self.history,
                     "best": self.best,
                     "elapsed_s": self.elapsed_s,
-                    "film_weights": None
-                    if self.film_weights is None
-                    else torch.from_numpy(self.film_weights),
+                    "film_weights": self.sampler.state(),
                     "pretraining": asdict(self.pretraining) if self.pretraining else None,
                 },
             )
