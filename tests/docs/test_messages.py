@@ -91,10 +91,8 @@ class TestErrors:
         assert wordless == {
             ("cli.explain", "str(error)"),
             ("cli.screen", "str(error)"),
-            (
-                "config.loading",
-                "f'{origin}: {where}{found}: {message}{more}'",
-            ),  # values: provoked below
+            # values: provoked below
+            ("config.loading", "f'{origin}: {where}{found}: {message}{more}'"),
             ("data.radiograph", "f'{name}: {error}'"),
             ("evaluation.shift_table", "f'{path}: {error}'"),
             ("screening.screener", "str(error).replace('<bytes>', str(source), 1)"),

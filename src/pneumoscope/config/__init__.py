@@ -8,18 +8,26 @@ from pneumoscope.config.loading import load_recipe, parse_recipe, recipe_keys, s
 from pneumoscope.config.recipe import Recipe
 from pneumoscope.config.sections import (
     AugmentationConfig,
+    BundleConfig,
     DataConfig,
     DistillationConfig,
     MaskedAutoencodingConfig,
+    ModelConfig,
+    OperatingPointConfig,
+    PretrainedConfig,
     Section,
     TrainingConfig,
 )
 
 __all__ = [
     "AugmentationConfig",
+    "BundleConfig",
     "DataConfig",
     "DistillationConfig",
     "MaskedAutoencodingConfig",
+    "ModelConfig",
+    "OperatingPointConfig",
+    "PretrainedConfig",
     "Recipe",
     "Section",
     "TrainingConfig",

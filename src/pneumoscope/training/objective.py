@@ -5,14 +5,20 @@ Shapes: B films of this process, N patches, D embed_dim, T the teacher's channel
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pneumoscope.config import DistillationConfig
+from pneumoscope.bundle import Bundle
+from pneumoscope.config import DistillationConfig, Recipe
 from pneumoscope.data.patients import CAUSES, NO_CAUSE
+from pneumoscope.labels import CLASS_NAMES
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.device import Device
+from pneumoscope.training.guide import load_guide
 from pneumoscope.training.mixing import Mix
 
 
@@ -261,3 +267,48 @@ def class_weights(labels: Tensor, num_classes: int) -> Tensor:
     """
     counts = torch.bincount(labels, minlength=num_classes)
     return len(labels) / (num_classes * counts)
+
+
+def make_objective(
+    network: ResNet | VisionTransformer,
+    recipe: Recipe,
+    labels: NDArray[np.int64],
+    causes: NDArray[np.int64] | None,
+    device: Device,
+    *,
+    teacher: Bundle | None,
+    split_sha256: str,
+) -> Supervised:
+    """Returns what a training step minimises, on the device.
+
+    Args:
+        network: on the device; new heads and projections draw from torch's random state.
+        recipe: names smoothing, class weights, the second task and the distillation.
+        labels: class indices (N,) of the training films, each class present.
+        causes: (N,) of the training films, each cause present, where a second task asks for them.
+        device: where to compute.
+        teacher: the bundle that guides the network, where one does.
+        split_sha256: names the split.
+
+    Raises:
+        BundleError, ModelError, TrainingError: of the teacher; see :func:`load_guide`.
+    """
+    config = recipe.training
+    weights = torch.ones(len(CLASS_NAMES))
+    if config.class_weights:
+        weights = class_weights(torch.from_numpy(labels), len(CLASS_NAMES))
+    task = None
+    if causes is not None:
+        task = CauseTask(
+            network.head.in_features,
+            torch.from_numpy(causes),
+            config.cause_weight,
+            config.label_smoothing,
+        )
+    rest = (weights, config.label_smoothing, config.focal_gamma, task)
+    if teacher is None:
+        return Supervised(network, *rest).to(device.device)
+    guide = load_guide(teacher, split_sha256)
+    assert isinstance(network, VisionTransformer), "the recipe says so"
+    guide = guide.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Distilled(network, guide, recipe.distillation, *rest).to(device.device)

@@ -44,11 +44,12 @@ def fit_probe(
 
     Args:
         network: on the device; its head is changed, on every process alike.
-        recipe: names the seed, the number of views and how the classes are balanced.
+        recipe: names the seed, the number of views (at least 1), how the classes are balanced, and
+            whether films are to meet others of both classes in a batch (``style_prob``).
         train: the training films; both classes.
         val: the validation films, by which the strength of the penalty is chosen; both classes.
         augment: changes a batch (B, S, S), drawing from torch's random state.
-        film_weights: (N,), how much each training film counts; equal if None.
+        film_weights: (N,), how much each training film counts beside that; equal if None.
         device: where ``network`` lives, and its arithmetic.
         group: this process among its peers, who share the work.
     """

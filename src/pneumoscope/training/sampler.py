@@ -24,7 +24,8 @@ class Sampler:
         seed: of the run.
         labels: class indices (N,) of the training films.
         is_balanced: draw the classes equally often.
-        film_weights: (N,), how often each film is drawn beside the others; None for equally often.
+        film_weights: (N,), how often each film is drawn beside the others, whatever ``is_balanced``
+            says; or None.
     """
 
     seed: int

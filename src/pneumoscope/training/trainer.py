@@ -38,13 +38,12 @@ from pneumoscope.training.distributed import (
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.mixing import mix_films
-from pneumoscope.training.objective import Causes
+from pneumoscope.training.objective import Causes, make_objective
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
 from pneumoscope.training.probe import fit_probe
 from pneumoscope.training.randomness import seed_init, seed_step
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.sampler import make_sampler
-from pneumoscope.training.teaching import load_guide, make_objective
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,14 @@ class Trainer:
         # Convolutions run faster on channels-last memory; a ViT does not mind.
         self.network = network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.causes = train.causes_to_tell_apart() if self.config.cause_weight else None
-        guide = load_guide(teacher, split_sha256) if teacher else None
         self.objective = make_objective(
-            self.network, recipe, train.labels, self.causes, device, guide
+            self.network,
+            recipe,
+            train.labels,
+            self.causes,
+            device,
+            teacher=teacher,
+            split_sha256=split_sha256,
         )
         self.average = WeightAverage(self.network, self.config.ema_decay)
         self.optimizer = make_optimizer(
@@ -145,8 +149,8 @@ class Trainer:
         )
         self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
         state = load_state(self.path, self.identity)
-        known_weights = state["film_weights"] if state else None
-        self.sampler = make_sampler(self.config, train, group, known_weights)
+        known = state["film_weights"] if state and self.config.style_sampler else None
+        self.sampler = make_sampler(self.config, train, group, known)
         # A GPU holds the whole data set; on the CPU the memory map serves.
         self.resident: Tensor | None = None
         if device.device.type != "cpu":
