@@ -603,6 +603,34 @@ def test_the_trials_of_the_vit_ti16():
     assert checked == len(records)
 
 
+def test_every_patch_in_training():
+    runs = {
+        name: [record(f"ti16-trials/{file}-seed-{seed}.json") for seed in range(3)]
+        for name, file in (("half", "six-epochs"), ("none", "every-patch"))
+    }
+    shipped = next(
+        line
+        for line in lines_of("validation-under-shift.jsonl")
+        if line["bundle"] == "pretrained_ti16"
+    )
+    rows = table("docs/accuracy.md", "| patches left out, seed | val AUROC |")
+    assert len(rows) == 6
+    keys = ("mean", "grainy", "recall_mean", "recall_worst", "specificity_mean")
+    for what, val, epoch, *cells in rows:
+        left_out, seed = what.removesuffix(" (shipped)").split(", ")
+        run = runs[left_out][int(seed)]
+        assert agrees(val, run["metrics"]["val"]["at_threshold"]["auroc"]), what
+        assert agrees(epoch, run["best_epoch"]), what
+        shifted = run["validation_under_shift_quick"] if left_out == "none" else shipped
+        assert (cells[0] == "-") == (left_out == "half" and seed != "0")
+        if cells[0] != "-":
+            for cell, key in zip(cells, (*keys, "specificity_worst"), strict=True):
+                assert agrees(cell, shifted[key]), (what, key)
+    rows = table("docs/accuracy.md", "| ViT-Ti/16, patches left out | test AUROC |")
+    for (each, together), found in zip((rows[:2], rows[2:]), runs.values(), strict=True):
+        agrees_with_seeds(each, together, [run["metrics"]["test"]["at_threshold"] for run in found])
+
+
 def test_grain_and_soups():
     found = {line["weights"]: line for line in lines_of("ti16-grain.jsonl")}
     rows = table("docs/accuracy.md", "| weights | clean |")
