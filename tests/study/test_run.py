@@ -28,11 +28,12 @@ from pneumoscope.models.build import build_model, num_parameters
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.int8 import INT8_FILE
 from pneumoscope.models.scoring import score_pixels
-from pneumoscope.study import bundling
+from pneumoscope.study import bundling, provenance
 from pneumoscope.study import run as module
 from pneumoscope.study.data_facts import data_facts, training_quality
 from pneumoscope.study.films import open_films
 from pneumoscope.study.run import Source, run
+from pneumoscope.training.trainer import Trainer
 
 FinishedRun = tuple[Path, Bundle, str]
 # Of int8 there is a record for networks of the shipped recipes alone.
@@ -98,6 +99,27 @@ class TestFinished:
         assert 0 < manifest["train_time_s"] < 600
         assert datetime.fromisoformat(manifest["created"]).utcoffset() is not None
         assert manifest["files"]["predictions.csv"] == sha256_of(bundle.path / "predictions.csv")
+
+    def test_the_manifest_names_the_code_that_trained(
+        self,
+        tiny_cnn: Recipe,
+        phantoms: Path,
+        tmp_path: Path,
+        console: Console,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        fit = Trainer.fit
+
+        def fit_then_edit(trainer: Trainer) -> Any:
+            fitted = fit(trainer)
+            monkeypatch.setattr(provenance, "code_sha256", lambda: "edited meanwhile")
+            return fitted
+
+        monkeypatch.setattr(Trainer, "fit", fit_then_edit)
+        began_with = provenance.code()
+        bundle = run(with_training(tiny_cnn, epochs=1), Source(phantoms), tmp_path / "run", console)
+        assert provenance.code()["sha256"] == "edited meanwhile"
+        assert bundle.manifest["code"] == began_with
 
     def test_the_network_can_be_built_again_from_what_is_stored(
         self, finished_run: FinishedRun, phantoms: Path, tmp_path: Path

@@ -17,13 +17,18 @@ def provenance() -> dict[str, Any]:
     """Returns code hash, package versions, hardware and time, as a manifest records them."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code": {"version": _version("pneumoscope"), "sha256": code_sha256(), "commit": _commit()},
+        "code": code(),
         "versions": {
             "python": platform.python_version(),
             **{name: _version(name) for name in _PACKAGES},
         },
         "hardware": hardware(),
     }
+
+
+def code() -> dict[str, str | None]:
+    """Returns version, hash and commit of the code as it lies on the disk now."""
+    return {"version": _version("pneumoscope"), "sha256": code_sha256(), "commit": _commit()}
 
 
 def code_sha256() -> str:

@@ -38,6 +38,7 @@ from pneumoscope.models.npz import load_npz
 from pneumoscope.models.weights import find_weights
 from pneumoscope.study.bundling import finish_bundle, start_bundle
 from pneumoscope.study.films import SplitFilms, open_films, stated_causes
+from pneumoscope.study.provenance import code
 from pneumoscope.training.device import choose_device
 from pneumoscope.training.distributed import (
     Group,
@@ -121,6 +122,8 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     if kind == "auto" and group.world_size > 1 and not torch.cuda.is_available():
         kind = "cpu"  # gloo, which then connects the processes, knows no other device
     device = choose_device(kind, recipe.training.precision, group.local_rank)
+    # What trains is the code of now, whatever is on the disk when the last epoch ends.
+    code_of_training = code()
     console.print(f"{recipe.name}: {device.reason}", markup=False, soft_wrap=True)
     teacher = _teacher(recipe, folder)
     if group.is_main:
@@ -159,6 +162,7 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     logits = {n: score_together(network, pixels[n], device, group) for n in ("val", "test")}
     if group.is_main:
         origin = {
+            "code": code_of_training,
             "teacher": teacher.model_id if teacher else None,
             "pretrained": asdict(trainer.pretrained) if trainer.pretrained else None,
             "pretraining": asdict(fitted.pretraining) if fitted.pretraining else None,
