@@ -6,6 +6,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -444,7 +445,7 @@ def test_what_standardising_costs_the_scratch_vit():
         r"on films moved away \((\.\d+); the first form (\.\d+)\)",
         text,
     )
-    (auroc,) = re.findall(r"AUROC under shift is a little higher \((\.\d+); (\.\d+)\)", text)
+    (auroc,) = re.findall(r"AUROC under shift is a little higher \((\.\d+); (\.\d+),", text)
     before = record("scratch-trials/random-positions.json")
     rules = {(line["model"], line["rule"]): line for line in lines_of("threshold-transfer.jsonl")}
     now = rules["scratch", "frozen"]
@@ -454,9 +455,18 @@ def test_what_standardising_costs_the_scratch_vit():
     assert len(common) == 6
     means = [np.mean([form[shift][1] for shift in common]) for form in forms]
     assert agrees(" ".join(specificity), *means, *(form["far"][1] for form in forms[:2]))
-    means = {line["bundle"]: line["mean"] for line in lines_of("validation-under-shift.jsonl")}
-    shifted = before["validation_under_shift_quick"]
-    assert agrees(" ".join(auroc), means["scratch"], shifted["mean"])
+    (today,) = (
+        line for line in lines_of("validation-under-shift.jsonl") if line["bundle"] == "scratch"
+    )
+    former = before["validation_under_shift_quick"]
+    versions = [
+        key
+        for key in today.keys() & former.keys()
+        if key not in ("bundle", "model_id") and not key.endswith(("mean", "worst"))
+    ]
+    assert len(versions) == 7
+    means = (np.mean([run[version] for version in versions]) for run in (today, former))
+    assert agrees(" ".join(auroc), *means)
 
 
 def test_the_seeds_in_the_readme():
@@ -621,6 +631,7 @@ def test_every_patch_in_training():
         run = runs[left_out][int(seed)]
         assert agrees(val, run["metrics"]["val"]["at_threshold"]["auroc"]), what
         assert agrees(epoch, run["best_epoch"]), what
+        assert run["recipe"]["model"]["patch_drop_rate"] == (0.5 if left_out == "half" else 0.0)
         shifted = run["validation_under_shift_quick"] if left_out == "none" else shipped
         assert (cells[0] == "-") == (left_out == "half" and seed != "0")
         if cells[0] != "-":
@@ -629,6 +640,27 @@ def test_every_patch_in_training():
     rows = table("docs/accuracy.md", "| ViT-Ti/16, patches left out | test AUROC |")
     for (each, together), found in zip((rows[:2], rows[2:]), runs.values(), strict=True):
         agrees_with_seeds(each, together, [run["metrics"]["test"]["at_threshold"] for run in found])
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(
+        r"AUROC is (\.\d+ ± \.\d+) \(half left out: (\.\d+ ± \.\d+)\), none of the three ahead",
+        text,
+    )
+    val = {
+        name: [run["metrics"]["val"]["at_threshold"]["auroc"] for run in found]
+        for name, found in runs.items()
+    }
+    spreads = [f(val[name]) for name in ("none", "half") for f in (np.mean, stdev)]
+    assert agrees(" ".join(shown), *spreads)
+    assert all(none <= half for none, half in zip(val["none"], val["half"], strict=True))
+    shifted = [run["validation_under_shift_quick"] for run in runs["none"]]
+    (shown,) = re.findall(r"the means are (\.\d+) to (\.\d+) below that of the one run", text)
+    behind = sorted(shipped["mean"] - run["mean"] for run in shifted)
+    assert agrees(" ".join(shown), behind[0], behind[-1])
+    assert all(run["grainy"] > shipped["grainy"] for run in shifted)
+    (shown,) = re.findall(r"below \.95 in each seed, to (\.\d+) in\s+one", text)
+    worst = [run["recall_worst"] for run in shifted]
+    assert agrees(shown, min(worst))
+    assert max(worst) < 0.95
 
 
 def test_grain_and_soups():

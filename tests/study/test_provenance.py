@@ -1,13 +1,22 @@
 """Where a result comes from."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from pneumoscope.study import provenance as module
-from pneumoscope.study.provenance import code_sha256, hardware, provenance
+from pneumoscope.study.provenance import code, code_sha256, hardware, provenance
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    """The code is noted once a process; here each test is the first to ask, and leaves no trace."""
+    code.cache_clear()
+    yield
+    code.cache_clear()
 
 
 @pytest.fixture
@@ -41,6 +50,14 @@ def test_what_is_recorded() -> None:
     assert found["hardware"] == hardware()
     assert hardware()["num_cores"] >= 1
     assert hardware()["processor"]
+
+
+def test_the_code_is_that_of_when_it_was_first_asked_for(package: Path) -> None:
+    first = code_sha256()
+    assert code()["sha256"] == first
+    (package / "a.py").write_text("a = 2\n")
+    assert code_sha256() != first
+    assert provenance()["code"]["sha256"] == first
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,8 +69,7 @@ def finish_bundle(
         logits: (N, K) of the films of ``val`` and of ``test``, in the order of the split.
         history: validations during training, if there were any.
         origin: what else the manifest says of how the weights came about, also instead of what
-            the recipe and the present code say; ``train_time_s`` (None if not known) and
-            ``device`` are needed.
+            the recipe says; ``train_time_s`` (None if not known) and ``device`` are needed.
         model: the arguments of ``build_model``, where the recipe does not say them.
 
     Raises:
@@ -109,8 +108,8 @@ def finish_bundle(
         "recipe": recipe.model_dump(mode="json"),
         "recipe_sha256": recipe.sha256,
         "data": data_facts(films),
-        **provenance(),
         **origin,
+        **provenance(),
     }
     if not origin.get("converted_from"):  # else it is not known what the training films were
         manifest["data"]["training_quality"] = training_quality(films).to_dict()

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -26,8 +27,12 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
 def code() -> dict[str, str | None]:
-    """Returns version, hash and commit of the code as it lies on the disk now."""
+    """Returns version, hash and commit of the code, as it lay on the disk when first asked.
+
+    A process computes with the modules that it once imported, whatever becomes of the files.
+    """
     return {"version": _version("pneumoscope"), "sha256": code_sha256(), "commit": _commit()}
 
 

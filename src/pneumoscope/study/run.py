@@ -80,6 +80,7 @@ def run(recipe: Recipe, source: Source, folder: Path, console: Console) -> Bundl
         RunFolderError: the folder is in use, or holds another run.
         PneumoscopeError: whatever stands in the way of reading, training or writing.
     """
+    code()  # noted now: files may be edited before the last epoch ends
     with process_group(recipe.training.device) as group:
         lock = _lock(folder) if group.is_main else None
         try:
@@ -122,8 +123,6 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     if kind == "auto" and group.world_size > 1 and not torch.cuda.is_available():
         kind = "cpu"  # gloo, which then connects the processes, knows no other device
     device = choose_device(kind, recipe.training.precision, group.local_rank)
-    # What trains is the code of now, whatever is on the disk when the last epoch ends.
-    code_of_training = code()
     console.print(f"{recipe.name}: {device.reason}", markup=False, soft_wrap=True)
     teacher = _teacher(recipe, folder)
     if group.is_main:
@@ -162,7 +161,6 @@ def _run(recipe: Recipe, source: Source, folder: Path, console: Console, group: 
     logits = {n: score_together(network, pixels[n], device, group) for n in ("val", "test")}
     if group.is_main:
         origin = {
-            "code": code_of_training,
             "teacher": teacher.model_id if teacher else None,
             "pretrained": asdict(trainer.pretrained) if trainer.pretrained else None,
             "pretraining": asdict(fitted.pretraining) if fitted.pretraining else None,
