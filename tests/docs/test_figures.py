@@ -376,7 +376,7 @@ def test_muon_and_mixed_films_on_blocks():
     """What decision 20 says, and the page on mixed films."""
     lines = [line for line in lines_of("block-validation.jsonl") if line["recipe"] == "scratch"]
     blocks = {
-        tuple(change for change in line["set"] if "teacher=blocks" not in change): line
+        tuple(change for change in line["set"] if "teacher=blocks/cnn20" not in change): line
         for line in lines
     }
     short, slow = "training.epochs=12", "training.lr=0.0007"
@@ -410,6 +410,14 @@ def test_muon_and_mixed_films_on_blocks():
         (shown,) = re.findall(rf"(\.\d{{3}})(?: of)? {words} \((\.\d+; \.\d+)", page)
         worth = found[-1][key] - alone[key]
         assert agrees(" ".join(shown), worth, found[-1][key], alone[key]), key
+    by_vit = blocks["distillation.teacher=blocks/ti16/bundle", short]
+    (vit,) = (
+        line
+        for line in lines_of("block-validation.jsonl")
+        if line["recipe"] == "pretrained_ti16" and not line["set"] and "cpu" in line["device"]
+    )
+    (shown,) = re.findall(r"stands higher itself \((\S+; \S+)\), .* comes to (\.\d+) in", page)
+    assert agrees(" ".join(shown), *(line["auroc"] for line in (vit, guide, by_vit)))
     (shown,) = re.findall(r"own level \((\S+)\), .* log loss falls from (\S+) to (\S+)\. On", text)
     assert agrees(" ".join(shown), guide["auroc"], found[0]["log_loss"], found[-1]["log_loss"])
     (shown,) = re.findall(r"validation, 24 epochs: (\S+), before (\S+)\. AdamW", text)
