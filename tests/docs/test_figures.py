@@ -22,6 +22,8 @@ from pneumoscope.evaluation.operating_point import (
     summarize_at_threshold,
 )
 from pneumoscope.evaluation.predictions import read_predictions
+from pneumoscope.models.build import num_parameters
+from pneumoscope.models.cnn import ResNet
 from pneumoscope.screening.screener import Screener
 
 RECORDS = ROOT / "benchmarks" / "results"
@@ -249,6 +251,22 @@ def test_one_lever_at_a_time():
         assert ("taught by" in changed) == (len(shown) < len(changes))
         for cell, key in zip(cells, keys, strict=True):
             assert agrees(cell, line[key]), (recipe, changed, key)
+
+
+def test_larger_cnns_on_blocks():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    shown = re.findall(
+        r"comes to (\.\d+) at a log loss of (\.\d+), with twice the blocks .*? "
+        r"to (\.\d+) at (\.\d+)",
+        text,
+    )
+    trials = lines_of("cnn-trials/sizes-on-blocks.jsonl")
+    assert agrees(" ".join(*shown), *(t[key] for t in trials for key in ("auroc", "log_loss")))
+    (depths,) = re.findall(r"twice the blocks \((\d), (\d), (\d) and (\d)\)", text)
+    assert trials[1]["depths"] == [int(depth) for depth in depths]
+    (shown,) = re.findall(r"times as wide \((\S+) M parameters\)", text)
+    wide = ResNet(widths=tuple(trials[0]["widths"]), depths=tuple(trials[0]["depths"]))
+    assert agrees(shown, num_parameters(wide) / 1e6)
 
 
 def test_a_style_held_out():
