@@ -9,6 +9,9 @@ keeps, a ``predictions.csv`` a shift in ``OUT/BUNDLE``. Usage:
 
     python benchmarks/threshold_transfer.py OUT/BUNDLE...
 
+One rule chooses on changed films: the choosing half as it is and under every shift, but for the
+one that is decided, so that the shift is as new to the threshold as to the network.
+
 Prints a JSON line a model and rule: recall and specificity on each shift (means over the 40
 halves), and the share of halves in which recall on clean films stays below the target.
 """
@@ -79,6 +82,8 @@ RULES: dict[str, Rule] = {
     "temperature": temperature,
     "prior shift": prior_shift,
 }
+CHANGED = "changed films"
+"""The frozen rule, chosen on changed films."""
 
 
 def part(films: Predictions, rows: NDArray[np.bool_]) -> Predictions:
@@ -91,7 +96,20 @@ def part(films: Predictions, rows: NDArray[np.bool_]) -> Predictions:
     )
 
 
-def measure(by_shift: dict[str, Predictions], rule: Rule) -> dict[str, object]:
+def pool(by_shift: dict[str, Predictions]) -> Predictions:
+    """Returns the films under all shifts as one table; a shift stands before each path."""
+    everything = by_shift.values()
+    return Predictions.from_logits(
+        path=[f"{shift}/{path}" for shift, films in by_shift.items() for path in films.path],
+        patient_id=np.concatenate([films.patient_id for films in everything]).tolist(),
+        split=np.concatenate([films.split for films in everything]).tolist(),
+        y_true=np.concatenate([films.y_true for films in everything]),
+        logits=np.concatenate([films.logits for films in everything]),
+    )
+
+
+def measure(by_shift: dict[str, Predictions], name: str) -> dict[str, object]:
+    rule = RULES.get(name, frozen)
     clean = by_shift["clean"]
     patients, patient_of_film = np.unique(clean.patient_id, return_inverse=True)
     found: dict[str, list[tuple[float, float]]] = {shift: [] for shift in by_shift}
@@ -99,9 +117,11 @@ def measure(by_shift: dict[str, Predictions], rule: Rule) -> dict[str, object]:
         order = np.random.default_rng(division).permutation(len(patients))
         is_first = (order < len(patients) // 2)[patient_of_film]
         for choosing in (is_first, ~is_first):
-            chosen_on = part(clean, choosing)
+            halves = {shift: part(films, choosing) for shift, films in by_shift.items()}
             for shift, films in by_shift.items():
-                decided = part(films, ~choosing)
+                decided, chosen_on = part(films, ~choosing), halves["clean"]
+                if name == CHANGED:
+                    chosen_on = pool({s: half for s, half in halves.items() if s != shift})
                 threshold, p = rule(chosen_on, decided.p_pneumonia)
                 summary = summarize_at_threshold(decided.y_true, p, threshold)
                 found[shift].append((summary["recall"] or 0.0, summary["specificity"] or 0.0))
@@ -121,8 +141,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     for folder in parser.parse_args().folders:
         by_shift = {path.stem: read_predictions(path) for path in sorted(folder.glob("*.csv"))}
-        for name, rule in RULES.items():
-            print(json.dumps({"model": folder.name, "rule": name, **measure(by_shift, rule)}))
+        for name in (*RULES, CHANGED):
+            print(json.dumps({"model": folder.name, "rule": name, **measure(by_shift, name)}))
 
 
 if __name__ == "__main__":

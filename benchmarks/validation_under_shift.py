@@ -7,7 +7,8 @@ validation films under shifts that another machine or another hospital brings. U
 
 ``--quick`` takes eight of the changes, every second film and bf16, for a large network on a CPU.
 ``--scores`` keeps every score, for ``threshold_transfer.py``.
-``--together`` also gives every set of two or more of the bundles, by the mean of their log odds.
+``--zoomed`` also gives each bundle with its answer averaged over zooms (``model.zoom_average``).
+``--together`` also gives every set of two or more of these, by the mean of their log odds.
 
 Beside the AUROC stand, for each, recall and specificity under the shifts at the threshold that the
 clean films choose (highest precision with recall >= .95): does a frozen threshold hold elsewhere?
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="fewer changes and films, bf16")
+    parser.add_argument("--zoomed", action="store_true", help="also each with zooms averaged")
     parser.add_argument("--together", action="store_true", help="also every set of the bundles")
     parser.add_argument("--scores", type=Path, help="folder for every score, a CSV each")
     arguments = parser.parse_args()
@@ -176,14 +178,21 @@ def main() -> None:
     scores = {}
     for name in arguments.bundles:
         bundle = open_bundle(name)
-        scores[name] = log_odds(load_network(bundle), pixels, quick=arguments.quick)
-        found = {"bundle": name, "model_id": bundle.model_id, **figures(labels, scores[name])}
-        print(json.dumps(found), flush=True)
-        if arguments.scores:
-            write_scores(arguments.scores / Path(name).name, rows, scores[name])
+        network = load_network(bundle)
+        for is_zoomed in (False, True) if arguments.zoomed else (False,):
+            called = f"{name} zoomed" if is_zoomed else name
+            network.zoom_average = is_zoomed  # type: ignore[assignment]
+            scores[called] = log_odds(network, pixels, quick=arguments.quick)
+            found = {"bundle": called, "model_id": bundle.model_id}
+            print(json.dumps({**found, **figures(labels, scores[called])}), flush=True)
+            if arguments.scores:
+                folder = arguments.scores / Path(called).name
+                write_scores(folder, rows, scores[called])
     if arguments.together:
-        for size in range(2, len(scores) + 1):
+        for size in range(2, len(arguments.bundles) + 1):
             for members in itertools.combinations(scores, size):
+                if len({name.removesuffix(" zoomed") for name in members}) < size:
+                    continue  # one bundle, twice
                 mean = {
                     shift: np.mean([scores[name][shift] for name in members], axis=0)
                     for shift in scores[members[0]]

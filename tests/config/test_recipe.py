@@ -160,8 +160,9 @@ class TestHash:
             "training.device": "cpu", "training.precision": "float32", "bundle.dtype": "float32",
             "distillation.teacher": "t", "augmentation.scale_max": 2.0, "training.max_steps": 4,
             "model.in_chans": 1, "model.gelu": "tanh", "model.standardize": True,
-            "model.flip_average": True, "model.pos_embed_init": "sine_cosine",
-            "pretrained.weights": "w", "training.optimizer": "muon",
+            "model.flip_average": True, "model.zoom_average": True,
+            "model.pos_embed_init": "sine_cosine", "pretrained.weights": "w",
+            "training.optimizer": "muon", "training.keep": "last",
         }  # fmt: skip
         same = {"title", "training.tensorboard", "training.checkpoint_every_s"}
         for key in recipe_keys():

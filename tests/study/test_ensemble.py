@@ -8,11 +8,13 @@ from rich.console import Console
 
 from pneumoscope.bundle import Bundle, open_bundle
 from pneumoscope.config import Recipe
+from pneumoscope.data.cache import open_cache
 from pneumoscope.data.split import read_split
 from pneumoscope.errors import UsageError
 from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
 from pneumoscope.evaluation.predictions import Predictions, read_predictions
 from pneumoscope.models.bundles import load_network
+from pneumoscope.models.scoring import score_pixels
 from pneumoscope.screening.screener import Screener
 from pneumoscope.study.ensemble import join
 from pneumoscope.study.run import Source, run
@@ -101,6 +103,50 @@ def test_a_bundle_of_the_mean_weights(
     assert screening.p_pneumonia == pytest.approx(stored, abs=1e-6)
 
 
+def test_one_bundle_whose_answer_is_averaged_over_zooms(
+    pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    member, out = pair[0], tmp_path / "zoomed"
+    joined = join([member], Source(phantoms), out, console, name="zoomed", zoom_average=True)
+    assert joined.config["model"] == {**member.config["model"], "zoom_average": True}
+    assert joined.manifest["num_parameters"] == member.manifest["num_parameters"]
+    card = (joined.path / "MODEL_CARD.md").read_text()
+    assert f"Those of {member.model_id}; every answer is the mean over a film and four" in card
+
+    network = load_network(member)
+    network.zoom_average = True  # type: ignore[assignment]
+    found, row = scores(joined), read_split(member.path.parent / "split.csv").subset("test")[0]
+    size = member.config["model"]["img_size"]
+    pixels = np.asarray(open_cache(phantoms, [row], size, tmp_path / "cache"))
+    logits = score_pixels(network, pixels)[0]
+    np.testing.assert_allclose(found.logits[found.path == row.path][0], logits, atol=1e-6)
+    val = found.subset("val")
+    assert joined.threshold == choose_threshold_by_min_recall(val.y_true, val.p_pneumonia, 0.95)[0]
+    assert abs(val.log_odds - scores(member).subset("val").log_odds).max() > 1e-3
+    screening = Screener.load(joined.path).screen(phantoms / row.path)
+    stored = found.p_pneumonia[found.path == row.path][0]
+    assert screening.p_pneumonia == pytest.approx(stored, abs=1e-6)
+
+
+def test_members_over_zooms(
+    pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    source = Source(phantoms)
+    zoomed = [
+        scores(join([one], source, tmp_path / one.model_id, console, zoom_average=True))
+        for one in pair
+    ]
+    joined = join(pair, source, tmp_path / "both", console, name="both", zoom_average=True)
+    assert [member["zoom_average"] for member in joined.config["model"]["members"]] == [True, True]
+    mean = np.mean([one.log_odds for one in zoomed], axis=0)
+    np.testing.assert_allclose(scores(joined).log_odds, mean, atol=1e-5)
+    assert joined.manifest["zoom_average"] is True
+
+    with pytest.raises(UsageError) as caught:
+        join([joined], source, tmp_path / "again", console, zoom_average=True)
+    assert "is an ensemble already; join its members anew with --zoom-average" in str(caught.value)
+
+
 def test_weights_that_have_no_mean_are_refused(
     pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
 ) -> None:
@@ -131,7 +177,9 @@ def test_what_cannot_be_joined_is_refused(
 ) -> None:
     source, out = Source(phantoms), tmp_path / "out"
     first, second = pair
-    assert refusal([first], source, out, console) == "an ensemble of 1 bundle; name two or more"
+    assert refusal([first], source, out, console) == (
+        "an ensemble of 1 bundle; name two or more, or one with --zoom-average"
+    )
     assert refusal([first, second, first], source, out, console) == (
         f"{first.model_id} is named twice; name each bundle once"
     )

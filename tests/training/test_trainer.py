@@ -192,6 +192,25 @@ class TestKeeping:
         assert same(fitted.network.state_dict(), by_epoch[1])
         assert not any(same(by_epoch[1], by_epoch[epoch]) for epoch in (0, 2, 3, 4))
 
+    def test_the_last_weights_are_kept_where_the_recipe_says_so(
+        self, tmp_path: Path, scripted: list[float]
+    ) -> None:
+        scripted[:] = [0.9, 0.6, 0.7, 0.5]
+        last = recipe(epochs=4, keep="last", patience=1)
+        recorder = Notes()
+        trainer = make(tmp_path, last, recorder=recorder)
+        by_epoch: list[dict[str, Tensor]] = []
+        recorder.on_epoch = lambda: by_epoch.append(state_of(trainer.average.network))
+        fitted = trainer.fit()
+        assert [row["val_auroc"] for row in fitted.history] == [0.9, 0.6, 0.7, 0.5]  # to the end
+        assert fitted.best_epoch == 4
+        assert same(fitted.network.state_dict(), by_epoch[3])
+        assert not any(same(by_epoch[3], by_epoch[epoch]) for epoch in (0, 1, 2))
+        # So are they when a finished run is taken up again.
+        again = make(tmp_path, last).fit()
+        assert again.best_epoch == 4
+        assert same(again.network.state_dict(), by_epoch[3])
+
     def test_validation_scores_the_average(self, tmp_path: Path) -> None:
         recorder = Notes()
         trainer = make(tmp_path, recipe(epochs=2, ema_decay=0.9, lr=0.05), recorder=recorder)

@@ -82,6 +82,14 @@ def ensemble(
         Average,
         typer.Option(help="Their log odds; or their weights, of networks fine-tuned alike."),
     ] = Average.LOG_ODDS,
+    zoom_average: Annotated[
+        bool,
+        typer.Option(
+            "--zoom-average",
+            help="Each network answers the mean over a film and four zooms of it, at five times "
+            "the cost; one bundle will do.",
+        ),
+    ] = False,
     skip_unreadable: SkipUnreadable = False,
     val_only: ValOnly = False,
 ) -> None:
@@ -95,7 +103,16 @@ def ensemble(
     console = on_stderr()
     source = Source(find_data(data, console), split, skip_unreadable)
     members = [open_bundle(bundle) for bundle in bundles]
-    joined = join(members, source, out, console, name=name, title=title, average=average.value)
+    joined = join(
+        members,
+        source,
+        out,
+        console,
+        name=name,
+        title=title,
+        average=average.value,
+        zoom_average=zoom_average,
+    )
     show_bundle(joined, val_only=val_only)
 
 

@@ -37,6 +37,9 @@ class ModelConfig(Section):
     flip_average: bool | None = Field(
         None, description="answer the mean of the logits of each film and of its mirror image"
     )
+    zoom_average: bool | None = Field(
+        None, description="answer the mean of the logits of each film and of four zooms of it"
+    )
     gelu: Literal["erf", "tanh"] | None = Field(
         None, description="exact GELU or its tanh approximation, if not the model's own (ViT only)"
     )
@@ -52,7 +55,8 @@ class ModelConfig(Section):
 
     def inference_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
-        kept = {"name", "img_size", "in_chans", "standardize", "gelu", "flip_average"}
+        kept = {"name", "img_size", "in_chans", "standardize", "gelu"}
+        kept |= {"flip_average", "zoom_average"}
         return self.model_dump(include=kept, exclude_none=True)
 
 
@@ -172,8 +176,15 @@ class TrainingConfig(Section):
     ema_decay: Fraction = Field(
         0.0, description="decay of the moving average of weights; 0 for none"
     )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="weights of the epoch with the highest validation AUROC, or of the last one, "
+        "to which training then goes whatever validation says",
+    )
     patience: Positive = Field(
-        5, description="validations without a better AUROC after which training stops"
+        5,
+        description="validations without a better AUROC after which training stops, where the "
+        "best weights are kept",
     )
     eval_every: Positive = Field(1, description="epochs between validations")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="seed of all randomness")

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pneumoscope.errors import ModelError
+from pneumoscope.models.views import mean_over_views
 
 
 def conv_bn(in_chans: int, out_chans: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
@@ -58,6 +59,8 @@ class ResNet(nn.Module):
         drop_rate: dropout before the head.
         flip_average: out of training, answer the mean of the logits of an image and its mirror
             image.
+        zoom_average: out of training, answer the mean over the image and four zooms of it
+            (:data:`~pneumoscope.models.views.ZOOMS`), or over all six where both are asked for.
 
     Raises:
         ModelError: ``img_size`` is too small to be halved by every stage.
@@ -73,6 +76,7 @@ class ResNet(nn.Module):
         depths: tuple[int, ...] = (2, 2, 2, 2),
         drop_rate: float = 0.0,
         flip_average: bool = False,
+        zoom_average: bool = False,
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
         super().__init__()
@@ -83,6 +87,7 @@ class ResNet(nn.Module):
         self.num_classes = num_classes
         self.drop_rate = drop_rate
         self.flip_average = flip_average
+        self.zoom_average = zoom_average
         stem = widths[0]
         self.stem = nn.Sequential(
             conv_bn(in_chans, stem // 2, 3, 2), nn.ReLU(), conv_bn(stem // 2, stem, 3), nn.ReLU()
@@ -115,7 +120,10 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns logits (B, K)."""
-        logits = self.classify(self.forward_features(x))
-        if self.flip_average and not self.training:
-            logits = (logits + self.classify(self.forward_features(x.flip(3)))) / 2
-        return logits
+        if self.training:
+            return self._answer(x)
+        return mean_over_views(self._answer, x, flip=self.flip_average, zoom=self.zoom_average)
+
+    def _answer(self, x: Tensor) -> Tensor:  # (B, C, H, W)
+        """Returns logits (B, K) of the one view."""
+        return self.classify(self.forward_features(x))

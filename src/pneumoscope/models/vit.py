@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pneumoscope.errors import ModelError
 from pneumoscope.models.positions import sine_cosine_positions
+from pneumoscope.models.views import mean_over_views
 
 
 class PatchEmbed(nn.Module):
@@ -185,6 +186,8 @@ class VisionTransformer(nn.Module):
             and contrast say nothing. The published weights were trained without.
         flip_average: out of training, answer the mean of the logits of an image and its mirror
             image.
+        zoom_average: out of training, answer the mean over the image and four zooms of it
+            (:data:`~pneumoscope.models.views.ZOOMS`), or over all six where both are asked for.
         pos_embed_init: what position embeddings start from before they are learned: ``"normal"``
             (small and random) or ``"sine_cosine"``.
 
@@ -211,6 +214,7 @@ class VisionTransformer(nn.Module):
         patch_drop_rate: float = 0.0,
         standardize: bool = False,
         flip_average: bool = False,
+        zoom_average: bool = False,
         pos_embed_init: Literal["normal", "sine_cosine"] = "normal",
     ) -> None:
         """Makes the network and draws its initial weights from torch's random state."""
@@ -236,6 +240,7 @@ class VisionTransformer(nn.Module):
         self.patch_drop_rate = patch_drop_rate
         self.standardize = standardize
         self.flip_average = flip_average
+        self.zoom_average = zoom_average
 
         num_patches = (img_size // patch_size) ** 2
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
@@ -338,10 +343,13 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns logits (B, K)."""
-        logits = self.classify(self.forward_features(x))
-        if self.flip_average and not self.training:
-            logits = (logits + self.classify(self.forward_features(x.flip(3)))) / 2
-        return logits
+        if self.training:
+            return self._answer(x)
+        return mean_over_views(self._answer, x, flip=self.flip_average, zoom=self.zoom_average)
+
+    def _answer(self, x: Tensor) -> Tensor:  # (B, C, H, W)
+        """Returns logits (B, K) of the one view."""
+        return self.classify(self.forward_features(x))
 
     def attention_maps(self, x: Tensor) -> list[Tensor]:  # (B, C, H, W)
         """Returns every block's attention weights, each (B, A, 1 + N, 1 + N), rows sum to 1."""

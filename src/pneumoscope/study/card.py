@@ -99,7 +99,12 @@ def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
         )
     if members := manifest.get("members"):
         what = manifest.get("average", "log-odds").replace("-", " ")
-        return f"Mean of the {what} of {len(members)} members: {', '.join(members)}"
+        said = f"Mean of the {what} of {len(members)} members: {', '.join(members)}"
+        if len(members) == 1:
+            said = f"Those of {members[0]}"
+        if manifest.get("zoom_average"):
+            said += "; every answer is the mean over a film and four zooms of it"
+        return said
     minutes = manifest["train_time_s"] / 60
     said = f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
     if manifest.get("cause_counts"):

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from rich.console import Console
+from torch import nn
 
 from pneumoscope.bundle import Bundle, open_bundle
 from pneumoscope.config import Recipe, parse_recipe
@@ -37,14 +38,16 @@ def join(
     name: str = ENSEMBLE,
     title: str = "Ensemble",
     average: Average = "log-odds",
+    zoom_average: bool = False,
 ) -> Bundle:
-    """Returns a bundle that averages others; nothing is trained.
+    """Returns a bundle that averages others, or views of the films; nothing is trained.
 
     Validation and test films are scored by what is stored, and its threshold is chosen on
     validation by the rule of the first member.
 
     Args:
-        members: two or more bundles, all of the split that ``source`` has.
+        members: two or more bundles, all of the split that ``source`` has; one will do with
+            ``zoom_average``.
         source: the films.
         out: the bundle's folder, which must not be there yet.
         console: for progress.
@@ -52,25 +55,28 @@ def join(
         title: how it is called in tables.
         average: log odds of any bundles; or weights, of one architecture that was fine-tuned from
             one checkpoint (:func:`~pneumoscope.models.soup.average_weights`).
+        zoom_average: every network answers the mean over a film and four zooms of it
+            (:data:`~pneumoscope.models.views.ZOOMS`), at five times the cost.
 
     Raises:
-        UsageError: fewer than two members, one twice, other splits, one that was trained
-            elsewhere, weights that do not go together, or ``out`` is there already.
+        UsageError: too few members, one twice, other splits, one that was trained elsewhere,
+            weights that do not go together, an ensemble whose members are to answer otherwise
+            than they did, or ``out`` is there already.
         PneumoscopeError: whatever else stands in the way; ``out`` is then not made.
     """
-    _check_members(members)
+    _check_members(members, at_least=1 if zoom_average else 2)
     if average == "weights":
         _check_weights(members)
+    options = [_options(member, zoom_average) for member in members]
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists already; name a folder that is still to be made")
     make_folder(out.parent)
     recipe = _recipe(members, name, title)
     draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        networks = [load_network(member) for member in members]
-        network = average_weights(networks) if average == "weights" else Ensemble(networks)
-        start_bundle(network, draft, _dtype(members))
-        _score(draft, members, recipe, source, console, average)
+        start_bundle(_join_networks(members, average), draft, _dtype(members))
+        model = _model(options, recipe.model.img_size, average)
+        _score(draft, members, recipe, source, console, average, zoom_average, model)
         try:
             draft.rename(out)
         except OSError as error:
@@ -80,9 +86,11 @@ def join(
     return open_bundle(out)
 
 
-def _check_members(members: Sequence[Bundle]) -> None:
-    if len(members) < 2:
-        raise UsageError(f"an ensemble of {len(members)} bundle; name two or more")
+def _check_members(members: Sequence[Bundle], *, at_least: int) -> None:
+    if len(members) < at_least:
+        raise UsageError(
+            f"an ensemble of {len(members)} bundle; name two or more, or one with --zoom-average"
+        )
     ids = [member.model_id for member in members]
     for index, member in enumerate(members):
         if ids[index] in ids[:index]:
@@ -135,15 +143,33 @@ def _dtype(members: Sequence[Bundle]) -> str:
     return "float16" if kept == {"float16"} else "float32"
 
 
-def _model(members: Sequence[Bundle], img_size: int, average: Average) -> dict[str, Any]:
-    """Returns the arguments of ``build_model``."""
-    if average == "weights":
-        return dict(members[0].config["model"])
+def _join_networks(members: Sequence[Bundle], average: Average) -> nn.Module:
+    """Returns a network whose weights are those of the joined bundle."""
+    networks = [load_network(member) for member in members]
+    if len(networks) == 1:
+        return networks[0]
+    return average_weights(networks) if average == "weights" else Ensemble(networks)
+
+
+def _options(member: Bundle, zoom_average: bool) -> dict[str, Any]:
+    """Returns the arguments of ``build_model`` for a member."""
+    options = dict(member.config["model"])
+    if zoom_average and options["name"] == ENSEMBLE:
+        raise UsageError(
+            f"{member.path} is an ensemble already; join its members anew with --zoom-average"
+        )
+    return {**options, "zoom_average": True} if zoom_average else options
+
+
+def _model(options: Sequence[dict[str, Any]], img_size: int, average: Average) -> dict[str, Any]:
+    """Returns the arguments of ``build_model`` for the whole, from those for the members."""
+    if average == "weights" or len(options) == 1:
+        return options[0]
     return {
         "name": ENSEMBLE,
         "img_size": img_size,
-        "in_chans": members[0].config["model"]["in_chans"],
-        "members": [member.config["model"] for member in members],
+        "in_chans": options[0]["in_chans"],
+        "members": list(options),
     }
 
 
@@ -154,9 +180,10 @@ def _score(
     source: Source,
     console: Console,
     average: Average,
+    zoom_average: bool,
+    model: dict[str, Any],
 ) -> None:
     """Scores the films with the weights in ``draft`` and makes a bundle of it."""
-    model = _model(members, recipe.model.img_size, average)
     network = build_model(**model, num_classes=len(CLASS_NAMES))
     load_weights(network, draft / "model.safetensors")
     device = choose_device()
@@ -181,6 +208,7 @@ def _score(
     origin = {
         "model": model["name"],
         "average": average,
+        "zoom_average": zoom_average,
         "members": [member.model_id for member in members],
         "seed": None,
         "recipe": recipe.model_dump(
@@ -189,7 +217,7 @@ def _score(
         "recipe_sha256": None,
         "teacher": None,
         "cause_counts": None,
-        "pretrained": manifest.get("pretrained") if average == "weights" else None,
+        "pretrained": None if model["name"] == ENSEMBLE else manifest.get("pretrained"),
         "best_epoch": None,
         "train_time_s": sum(member.manifest["train_time_s"] for member in members),
         "device": "scored on " + device.reason,

@@ -48,10 +48,11 @@ from pneumoscope.training.sampler import make_sampler
 
 @dataclass(frozen=True)
 class Fitted:
-    """The outcome: the best network, the validations it was chosen by, the time it took.
+    """The outcome: the network that is kept, all validations, the time it took.
 
-    ``pretraining`` has the losses of the masked autoencoding before, where there was one; its
-    time is part of the whole.
+    ``best_epoch`` is the one whose weights are kept: that of the highest validation AUROC, or the
+    last where the recipe says so (``training.keep``). ``pretraining`` has the losses of the masked
+    autoencoding before, where there was one; its time is part of the whole.
     """
 
     network: nn.Module
@@ -67,7 +68,7 @@ class Trainer:
     Args:
         recipe: what to fit, and how.
         train: the training films; both classes.
-        val: the validation films, by whose AUROC the best weights are chosen; both classes.
+        val: the validation films, by whose AUROC weights are chosen if they are; both classes.
         folder: where the training state lives.
         split_sha256: names the split, so that a state is never continued on another.
         device: where to compute.
@@ -173,7 +174,7 @@ class Trainer:
         return {cause: int((self.causes == index).sum()) for index, cause in enumerate(CAUSES)}
 
     def fit(self) -> Fitted:
-        """Returns the best network after training to the end, or until patience is lost.
+        """Returns the network to keep after training to the end, or until patience is lost.
 
         Raises:
             NonFiniteLossError: loss or gradient is not finite; the last checkpoint stays.
@@ -196,12 +197,11 @@ class Trainer:
             elif self._is_checkpoint_due():
                 self._save()
         share_state(self.average.network, self.group)
-        network = self.average.network
-        if self.best["weights"] is not None:
+        network, epoch = self.average.network, int(self.history[-1]["epoch"])
+        if self.config.keep == "best":
             network.load_state_dict(self.best["weights"])
-        return Fitted(
-            network.eval(), self.history, self.best["epoch"], self.elapsed_s, self.pretraining
-        )
+            epoch = self.best["epoch"]
+        return Fitted(network.eval(), self.history, epoch, self.elapsed_s, self.pretraining)
 
     def _pretrain(self) -> None:
         """Trains the network by masked autoencoding, before any label is shown."""
@@ -361,6 +361,8 @@ class Trainer:
         self.recorder.epoch({"step": self.step, **row})
 
     def _is_patience_lost(self) -> bool:
+        if self.config.keep == "last":
+            return False
         since_best = [row for row in self.history if row["epoch"] > self.best["epoch"]]
         return len(since_best) >= self.config.patience
 
