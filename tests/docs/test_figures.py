@@ -738,7 +738,7 @@ def test_the_seeds_of_the_vit_ti16():
 def test_the_rules_for_the_threshold():
     rows = table("docs/accuracy.md", "| model | rule | halves with recall < .95 |")
     found = {(line["model"], line["rule"]): line for line in lines_of("threshold-transfer.jsonl")}
-    assert len(rows) == 12
+    assert len(rows) == 15
     for model, rule, missed, *cells in rows:
         line = found[MODELS[model], rule]
         assert agrees(missed, 100 * line["missed_target"]), (model, rule)
@@ -747,9 +747,127 @@ def test_the_rules_for_the_threshold():
             assert agrees(cell, value), (model, rule, cell, value)
 
 
+def test_labels_of_the_training_folder():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    counts = []
+    for part in ("val", "test"):
+        films = [
+            read_predictions(bundle / "predictions.csv").subset(part)
+            for bundle in shipped_bundles().values()
+        ]
+        sick = films[0].y_true == 1
+        is_missed = np.all([one.p_pneumonia < 0.1 for one in films], axis=0) & sick
+        counts += [is_missed.sum(), sick.sum(), 100 * is_missed.sum() / sick.sum()]
+    (shown,) = re.findall(
+        r"below \.1 to (\d+) of (\d+) sick films \((\S+) %\), on test to (\d+) of (\d+) \((\S+) %",
+        text,
+    )
+    assert agrees(" ".join(shown), *counts)
+    (again,) = re.findall(r"may miss 5 % and (\S+) % are", text)
+    assert agrees(again, counts[2])
+
+    trial = record("cnn-trials/doubtful-labels.json")
+    (shown,) = re.findall(r"arXiv:1911.00068: (.*?) normal ones\)", text, re.DOTALL)
+    left_out = trial["left_out"]
+    assert agrees(shown.replace(",", ""), *left_out["PNEUMONIA"], *left_out["NORMAL"])
+    assert len(trial["paths_left_out"]) == left_out["PNEUMONIA"][0] + left_out["NORMAL"][0]
+    (shown,) = re.findall(
+        r"On validation it comes to (\S+) \((\S+)\), and to (\S+) \((\S+)\) without (\d+)", text
+    )
+    val, cleaned = trial["metrics"]["val"]["at_threshold"], trial["val_without_doubtful"]
+    assert agrees(
+        " ".join(shown),
+        val["auroc"],
+        metrics("cnn")["val"]["at_threshold"]["auroc"],
+        cleaned["trial"]["auroc"],
+        cleaned["cnn"]["auroc"],
+        cleaned["left_out"],
+    )
+    films = {
+        name: read_predictions(shipped_bundles()[name] / "predictions.csv").subset("val")
+        for name in ("cnn", "pretrained_ti16")
+    }
+    y = films["cnn"].y_true
+    kept = (y == 0) | (films["pretrained_ti16"].log_odds >= -3)
+    assert (~kept).sum() == cleaned["left_out"]
+    auroc = summarize_at_threshold(y[kept], films["cnn"].p_pneumonia[kept], 0.5)["auroc"]
+    assert auroc == pytest.approx(cleaned["cnn"]["auroc"], abs=1e-4)
+    (shown,) = re.findall(r"then it was looked at: test AUROC (.*?)\n", text)
+    test = trial["metrics"]["test"]["at_threshold"]
+    assert agrees(shown, *(test[key] for key in ("auroc", "recall", "specificity")))
+
+
+ZOOMED = {
+    "CNN, zoomed": "cnn zoomed",
+    "ViT-Ti/16, zoomed": "pretrained_ti16 zoomed",
+    "ViT from scratch, zoomed": "scratch zoomed",
+    "CNN + ViT-Ti/16, both zoomed": "cnn zoomed + pretrained_ti16 zoomed",
+    "CNN zoomed + ViT-Ti/16": "cnn zoomed + pretrained_ti16",
+}
+
+
+def test_answers_averaged_over_zooms():
+    found = {line["bundle"]: line for line in lines_of("validation-under-shift.jsonl")}
+    keys = ("clean", "mean", "worst", "recall_mean", "recall_worst")
+    keys += ("specificity_mean", "specificity_worst")
+    rows = table("docs/accuracy.md", "| | clean AUROC | shift mean | shift worst | recall: mean |")
+    assert [row[0] for row in rows] == list(ZOOMED)
+    for name, *cells in rows:
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, found[ZOOMED[name]][key]), (name, key)
+    sets = [line for name, line in found.items() if " + " in name]
+    assert max(sets, key=lambda line: line["mean"])["bundle"] == ZOOMED[rows[3][0]]
+
+    page = "docs/decisions/0022-answers-averaged-over-zooms.md"
+    names = {"CNN": "cnn", "ViT-Ti/16": "pretrained_ti16", "both": "cnn + pretrained_ti16"}
+    for name, *cells in table(page, "| | AUROC: clean | mean | worst |"):
+        plain, _, zooms = name.partition(", ")
+        line = names[plain]
+        if zooms:
+            line = " + ".join(f"{one} zoomed" for one in line.split(" + "))
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, found[line][key]), (name, key)
+
+
+def test_zooms_on_test():
+    rows = table("docs/accuracy.md", "| | validation AUROC | test AUROC | recall | specificity |")
+    runs = [
+        metrics("cnn"),
+        record("zoom-average/cnn-zoomed.json")["metrics"],
+        metrics("pretrained_ti16"),
+        record("zoom-average/ti16-zoomed.json")["metrics"],
+        record("ensemble-cnn-ti16.json")["metrics"],
+        record("zoom-average/cnn-ti16-zoomed.json")["metrics"],
+    ]
+    assert [row[0].endswith("zoomed") for row in rows] == [False, True] * 3
+    for (name, val, *cells), run in zip(rows, runs, strict=True):
+        assert agrees(val, run["val"]["at_threshold"]["auroc"]), name
+        for cell, key in zip(cells, ("auroc", "recall", "specificity"), strict=True):
+            assert agrees(cell, run["test"]["at_threshold"][key]), (name, key)
+
+
+def test_the_cnn_by_epoch_and_taught_on_blocks():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    by_epoch = record("cnn-trials/curve-on-blocks.json")["auroc_by_epoch"]
+    (shown,) = re.findall(
+        r"\*as it is\*\s+the blocks show (.*?): the usual validation", text, re.DOTALL
+    )
+    pairs = re.findall(r"(\.\d{4}) at (?:epoch )?(\d+)", shown)
+    assert len(pairs) == 4
+    for auroc, epoch in pairs:
+        assert agrees(auroc, by_epoch[int(epoch) - 1])
+    trial = record("cnn-trials/taught-by-the-pair-on-blocks.json")
+    (shown,) = re.findall(
+        r"together \((\.\d+) there\), .*? comes to (\.\d+) at a log loss of\s+(\.\d+)", text
+    )
+    expected = (trial["auroc_of_the_teacher"], trial["auroc"], trial["log_loss"])
+    assert agrees(" ".join(shown), *expected)
+
+
 def test_the_ensembles_on_validation():
     rows = table("docs/accuracy.md", "| set | clean AUROC | shift mean |")
-    found = {line["bundle"]: line for line in lines_of("validation-under-shift.jsonl")}
+    lines = lines_of("validation-under-shift.jsonl")
+    found = {line["bundle"]: line for line in lines if "zoomed" not in line["bundle"]}
     assert len(rows) == len(found) == 7
     keys = ("clean", "mean", "worst", "recall_mean", "specificity_mean", "specificity_worst")
     for members, *cells in rows:
