@@ -3,8 +3,8 @@
 The same size of network (``vit_scratch``), films, split, batch size, number of epochs and
 precision in all, one after the other on the same machine:
 
-- ``pneumoscope``: the trainer with ``configs/scratch.toml``, but no teacher and no augmentation,
-  like the two others; the cache is built from nothing, and that counts.
+- ``pneumoscope``: the trainer with ``configs/scratch.toml``, but no teacher, no augmentation and no
+  dropped branches, like the two others; the cache is built from nothing, and that counts.
 - ``pneumoscope, adamw``: the same with the optimizer, rate and warm-up of the two others.
 - ``pneumoscope, augmented``: as the first, with the recipe's augmentation, which learns more slowly
   and holds better elsewhere.
@@ -12,16 +12,19 @@ precision in all, one after the other on the same machine:
   ViTImageProcessor, a DataLoader with a worker a core, the usual loop.
 - ``vit-pytorch``: its ViT, files opened and scaled by numpy in the same kind of DataLoader.
 
-The rows called pneumoscope leave out patches, standardise films, start positions from sines and
-cosines, drop branches, keep decay off norms and biases, and validate a moving average of the
-weights; the two others have a plain loop with AdamW at ``--rate``, warmed up for ``--warmup``
-epochs (at most a sixth of all). Each is validated after every epoch and stops at the target.
-Printed are seconds to the target (or that it was not reached), seconds and AUROC of every epoch,
-films a second in the first, and what share of the machine's bf16 matrix-multiply rate forward and
-backward amount to. Usage, with the two others installed (``pip install transformers
-vit-pytorch``; they are no dependency of the project):
+None of them smooths labels, but the augmented one. The rows called pneumoscope leave out patches,
+standardise films, start positions from sines and cosines, keep decay off norms and biases, and
+validate a moving average of the weights; the two others have a plain loop with AdamW at ``--rate``,
+warmed up for ``--warmup`` epochs (at most a sixth of all). Each is validated after every epoch and
+stops at the target. Printed are seconds to the target (or that it was not reached), seconds and
+AUROC of every epoch, films a second in the first, and what share of the machine's bf16
+matrix-multiply rate forward and backward amount to. Usage, with the two others installed
+(``pip install transformers vit-pytorch``; they are no dependency of the project):
 
-    python benchmarks/train.py --data DIR [--target 0.98] [--epochs 12] [--only NAME]
+    python benchmarks/train.py --data DIR [--target 0.98] [--epochs 12] [--seed 0] [--only NAME]
+
+``--epochs`` is the length of the schedule, which ends at a hundredth of the rate: a short one is
+done sooner, and what it reaches in its last epoch a long one may reach later or never.
 
 ``--films N`` takes N training and N validation films, to see that it runs.
 """
@@ -318,6 +321,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--warmup", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--films", type=int)
     names = (
         "pneumoscope",
@@ -331,10 +335,12 @@ def main() -> None:
     epochs, rate = arguments.epochs, arguments.rate
     warmup = min(arguments.warmup, epochs / 6)
     overrides = ["distillation.teacher=", "training.eval_every=1", "training.patience=99"]
-    overrides += [f"training.epochs={epochs}"]
+    overrides += [f"training.epochs={epochs}", f"training.seed={arguments.seed}"]
+    plain = ["model.drop_path_rate=0", "training.label_smoothing=0"]
     adamw = ["training.optimizer=adamw", f"training.lr={rate}", f"training.warmup_epochs={warmup}"]
-    recipe = load_recipe("scratch", [*overrides, f"training.warmup_epochs={WARMUP}"])
-    with_adamw = load_recipe("scratch", [*overrides, *adamw])
+    augmented = load_recipe("scratch", [*overrides, f"training.warmup_epochs={WARMUP}"])
+    recipe = load_recipe("scratch", [*overrides, *plain, f"training.warmup_epochs={WARMUP}"])
+    with_adamw = load_recipe("scratch", [*overrides, *plain, *adamw])
     with tempfile.TemporaryDirectory() as folder:
         films = open_films(arguments.data, Path(folder) / "split.csv", DataConfig(), Console())
     parts = {name: list(films.rows(name)) for name in ("train", "val")}
@@ -357,16 +363,18 @@ def main() -> None:
     print(json.dumps({"steps": steps, "target": arguments.target, **machine}), flush=True)
     for name in names if arguments.only is None else (arguments.only,):
         print(name, flush=True)
-        torch.manual_seed(0)
-        if name.startswith("pneumoscope"):
+        torch.manual_seed(arguments.seed)
+        if name == "pneumoscope, augmented":
+            found = train_here(films, parts, augmented, arguments.target)
+        elif name.startswith("pneumoscope"):
             mine = with_adamw if name == "pneumoscope, adamw" else recipe
-            if name != "pneumoscope, augmented":
-                mine = mine.model_copy(update={"augmentation": AugmentationConfig()})
+            mine = mine.model_copy(update={"augmentation": AugmentationConfig()})
             found = train_here(films, parts, mine, arguments.target)
         else:
             made = from_transformers() if name == "transformers" else from_vit_pytorch()
             found = train_there(*made, films.root, parts, recipe, arguments.target, rate, warmup)
-        print(json.dumps({"name": name, **found}), flush=True)
+        about = {"name": name, "schedule": epochs, "seed": arguments.seed}
+        print(json.dumps({**about, **found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -179,9 +179,12 @@ def main() -> None:
     for name in arguments.bundles:
         bundle = open_bundle(name)
         network = load_network(bundle)
+        if arguments.zoomed and getattr(network, "zoom_average", True):
+            parser.error(f"{name} is an ensemble or answers over zooms already; leave out --zoomed")
         for is_zoomed in (False, True) if arguments.zoomed else (False,):
             called = f"{name} zoomed" if is_zoomed else name
-            network.zoom_average = is_zoomed  # type: ignore[assignment]
+            if is_zoomed:
+                network.zoom_average = True  # type: ignore[assignment]
             scores[called] = log_odds(network, pixels, quick=arguments.quick)
             found = {"bundle": called, "model_id": bundle.model_id}
             print(json.dumps({**found, **figures(labels, scores[called])}), flush=True)

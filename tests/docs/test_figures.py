@@ -555,6 +555,51 @@ def test_the_speed_of_training_on_cpus():
     assert agrees(" ".join(shown), step["gflop_per_s"], step["share_of_matmul"])
 
 
+def test_the_speed_of_training_with_short_schedules():
+    _, *lines = lines_of("train-short.jsonl")
+    lines = [line for line in lines if not line.get("disturbed")]
+    rows = table("docs/accuracy.md", "| schedule | seed 0 | seed 1 | seed 2 |")
+    names = {"here": "pneumoscope", "vit-pytorch": "vit-pytorch"}
+    lengths = {"one epoch": 1, "two epochs": 2}
+    shown = 0
+    for name, *cells in rows:
+        who, _, length = name.partition(", ")
+        for seed, cell in enumerate(cells):
+            found = [
+                line
+                for line in lines
+                if (line["name"], line["schedule"]) == (names[who], lengths[length])
+                and line["seed"] == seed
+            ]
+            assert (cell == "-") == (not found)
+            if not found:
+                continue
+            (line,) = found
+            curve = [value for seconds, auroc in line["curve"] for value in (auroc, seconds)]
+            if line.get("second_epoch_disturbed"):
+                assert cell.endswith("(disturbed)")
+                curve = curve[:3]
+            assert agrees(cell, *curve), (name, seed)
+            shown += 1
+    assert shown == len(lines)
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    ours, theirs = (
+        np.median([line["curve"][0][0] for line in lines if line["name"] == name])
+        for name in names.values()
+    )
+    (said,) = re.findall(
+        r"our first epoch is done in (\d+) s and that of vit-pytorch in (\d+), (\S+) times", text
+    )
+    assert agrees(" ".join(said), ours, theirs, theirs / ours)
+    one = {
+        line["name"]: line["curve"] for line in lines if (line["schedule"], line["seed"]) == (2, 0)
+    }
+    (most,) = re.findall(r"result we are up to (\S+) times as fast \(seed 0, two epochs", text)
+    for epoch in (0, 1):
+        ratio = one["vit-pytorch"][epoch][0] / one["pneumoscope"][epoch][0]
+        assert agrees(most, ratio)
+
+
 def test_the_speed_of_training_on_a_gpu():
     (small, large), *lines = (line.get("steps", line) for line in lines_of("train-h200.jsonl"))
     rows = table(
@@ -749,36 +794,50 @@ def test_the_rules_for_the_threshold():
 
 def test_labels_of_the_training_folder():
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
-    counts = []
+    normal, sick = [], []
     for part in ("val", "test"):
         films = [
             read_predictions(bundle / "predictions.csv").subset(part)
             for bundle in shipped_bundles().values()
         ]
-        sick = films[0].y_true == 1
-        is_missed = np.all([one.p_pneumonia < 0.1 for one in films], axis=0) & sick
-        counts += [is_missed.sum(), sick.sum(), 100 * is_missed.sum() / sick.sum()]
+        is_low = np.all([one.p_pneumonia < 0.1 for one in films], axis=0)
+        for counts, label in ((normal, 0), (sick, 1)):
+            of_class = films[0].y_true == label
+            low = int((is_low & of_class).sum())
+            counts += [low, of_class.sum(), 100 * low / of_class.sum()]
     (shown,) = re.findall(
-        r"below \.1 to (\d+) of (\d+) sick films \((\S+) %\), on test to (\d+) of (\d+) \((\S+) %",
+        r"to (\d+ of \d+) normal validation films \((\d+) %\) and to (\d+ of \d+) normal test "
+        r"films \((\d+) %\)",
         text,
     )
-    assert agrees(" ".join(shown), *counts)
-    (again,) = re.findall(r"may miss 5 % and (\S+) % are", text)
-    assert agrees(again, counts[2])
+    assert agrees(" ".join(shown), *normal)
+    (shown,) = re.findall(
+        r"less than \.1 to (\d+ of \d+) validation films \((\S+) %\) and to (\d+ of \d+) test\s+"
+        r"films \((\S+) %\)",
+        text,
+    )
+    assert agrees(" ".join(shown), *sick)
+    (again,) = re.findall(r"may be missed and (\S+) % are", text)
+    assert agrees(again, sick[2])
 
+
+def test_the_cnn_without_doubtful_films():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     trial = record("cnn-trials/doubtful-labels.json")
     (shown,) = re.findall(r"arXiv:1911.00068: (.*?) normal ones\)", text, re.DOTALL)
     left_out = trial["left_out"]
-    assert agrees(shown.replace(",", ""), *left_out["PNEUMONIA"], *left_out["NORMAL"])
+    assert agrees(shown, *left_out["PNEUMONIA"], *left_out["NORMAL"])
     assert len(trial["paths_left_out"]) == left_out["PNEUMONIA"][0] + left_out["NORMAL"][0]
     (shown,) = re.findall(
-        r"On validation it comes to (\S+) \((\S+)\), and to (\S+) \((\S+)\) without (\d+)", text
+        r"On validation it comes to (\S+) \((\S+)\), and to (\S+) \((\S+)\) without the (\d+) sick",
+        text,
     )
     val, cleaned = trial["metrics"]["val"]["at_threshold"], trial["val_without_doubtful"]
+    cnn = metrics("cnn")
     assert agrees(
         " ".join(shown),
         val["auroc"],
-        metrics("cnn")["val"]["at_threshold"]["auroc"],
+        cnn["val"]["at_threshold"]["auroc"],
         cleaned["trial"]["auroc"],
         cleaned["cnn"]["auroc"],
         cleaned["left_out"],
@@ -792,9 +851,13 @@ def test_labels_of_the_training_folder():
     assert (~kept).sum() == cleaned["left_out"]
     auroc = summarize_at_threshold(y[kept], films["cnn"].p_pneumonia[kept], 0.5)["auroc"]
     assert auroc == pytest.approx(cleaned["cnn"]["auroc"], abs=1e-4)
-    (shown,) = re.findall(r"then it was looked at: test AUROC (.*?)\n", text)
-    test = trial["metrics"]["test"]["at_threshold"]
-    assert agrees(shown, *(test[key] for key in ("auroc", "recall", "specificity")))
+    (shown,) = re.findall(r"recall of \.99 there is (\S+) \((\S+)\)\.", text)
+    at_recall = "specificity_at_recall_0.99"
+    assert agrees(" ".join(shown), cleaned["trial"][at_recall], cleaned["cnn"][at_recall])
+    (shown,) = re.findall(r"then it was looked at: test AUROC (.*?) with them", text, re.DOTALL)
+    runs = [run["test"]["at_threshold"] for run in (trial["metrics"], cnn)]
+    keys = ("auroc", "recall", "specificity")
+    assert agrees(shown, *(run[key] for run in runs for key in keys))
 
 
 ZOOMED = {
@@ -831,19 +894,54 @@ def test_answers_averaged_over_zooms():
 
 def test_zooms_on_test():
     rows = table("docs/accuracy.md", "| | validation AUROC | test AUROC | recall | specificity |")
-    runs = [
-        metrics("cnn"),
-        record("zoom-average/cnn-zoomed.json")["metrics"],
-        metrics("pretrained_ti16"),
-        record("zoom-average/ti16-zoomed.json")["metrics"],
-        record("ensemble-cnn-ti16.json")["metrics"],
-        record("zoom-average/cnn-ti16-zoomed.json")["metrics"],
-    ]
+    names = ("cnn-zoomed", "ti16-zoomed", "cnn-ti16-zoomed")
+    zoomed = [record(f"zoom-average/{name}.json") for name in names]
+    plain = [metrics("cnn"), metrics("pretrained_ti16")]
+    plain.append(record("ensemble-cnn-ti16.json")["metrics"])
+    runs = [run for i in range(3) for run in (plain[i], zoomed[i]["metrics"])]
     assert [row[0].endswith("zoomed") for row in rows] == [False, True] * 3
     for (name, val, *cells), run in zip(rows, runs, strict=True):
         assert agrees(val, run["val"]["at_threshold"]["auroc"]), name
         for cell, key in zip(cells, ("auroc", "recall", "specificity"), strict=True):
             assert agrees(cell, run["test"]["at_threshold"][key]), (name, key)
+
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(
+        r"difference, DeLong: (.*?)\), and specificity is no higher", text, re.DOTALL
+    )
+    less = [run["test_auroc_less_that_without"] for run in zoomed]
+    low, high = zip(*(one["interval"] for one in less), strict=True)
+    found = [low[0], high[0], abs(less[1]["value"]), low[1], high[1]]
+    assert agrees(shown, *found, abs(less[2]["value"]), low[2], high[2])
+    text = (ROOT / "docs/decisions/0022-answers-averaged-over-zooms.md").read_text("utf-8")
+    (shown,) = re.findall(r"lower in all three: (.*?) All of", text, re.DOTALL)
+    shown = re.sub(r"ViT-Ti/16", "ViT", shown)
+    pairs = [(zoomed[i]["metrics"], runs[2 * i]) for i in range(3)]
+    at = [[run["test"]["at_threshold"] for run in pair] for pair in pairs]
+    aurocs = [run["auroc"] for pair in at for run in pair]
+    recalls = [pair[0]["recall"] for pair in at]
+    specificities = [pair[i]["specificity"] for i in (0, 1) for pair in at]
+    assert agrees(shown, *aurocs, min(recalls), max(recalls), *specificities)
+
+
+def test_zooms_on_blocks():
+    found = record("zoom-average/on-blocks.json")
+    page = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"CNN alone was tried, it comes to (.*?); \[", page)
+    by_code = found["by_the_code"]
+    keys = ("zooms", "as it is")
+    expected = [by_code[f"{epochs} epochs"][key] for epochs in (40, 20) for key in keys]
+    assert agrees(shown.replace("20 epochs", ""), *expected)
+    text = (ROOT / "docs/decisions/0022-answers-averaged-over-zooms.md").read_text("utf-8")
+    (shown,) = re.findall(r"alone was tried. It comes(.*?): so zooms were chosen", text, re.DOTALL)
+    long, short = (found["by_trial_code"][f"{epochs} epochs"] for epochs in (40, 20))
+    others = ("as it is", "mirror image", "grey levels", "shifted and turned", "all")
+    expected = [long["zooms"], long["as it is"], short["zooms"], *(short[key] for key in others)]
+    assert agrees(shown.replace("20 epochs", ""), *expected)
+    assert short["zooms"] == max(short.values())
+    (shown,) = re.findall(r"without margins, gains nothing \((.*?)\)", text)
+    sizes = found["by_trial_code"]["40 epochs, at other sizes, without margins"].values()
+    assert agrees(shown, min(sizes), max(sizes), long["as it is"])
 
 
 def test_the_cnn_by_epoch_and_taught_on_blocks():

@@ -103,6 +103,14 @@ class TestClassHeatmap:
         nn.init.zeros_(network.head.weight)
         assert not class_heatmap(network, films).any()
 
+    def test_views_over_which_the_answer_is_averaged_are_not_in_it(
+        self, make: Callable[[], nn.Module], films: np.ndarray
+    ) -> None:
+        network = make()
+        plain = class_heatmap(network, films)
+        network.flip_average = network.zoom_average = True  # type: ignore[assignment]
+        np.testing.assert_array_equal(class_heatmap(network, films), plain)
+
     def test_films_of_another_size(self, make: Callable[[], nn.Module]) -> None:
         for shape in [(1, S, S + 1), (S, S)]:
             with pytest.raises(ModelError, match="this network takes B x 64 x 64"):

@@ -31,6 +31,7 @@ MODELS = {
 }
 TINY = {"name": "cnn", "img_size": 32, "in_chans": 1}
 TINY_VIT = {"name": "vit_scratch", "img_size": 32, "in_chans": 3, "standardize": True}
+VIEWS = {"flip_average": True, "zoom_average": True}
 
 
 def some_films(size: int) -> np.ndarray:
@@ -77,7 +78,11 @@ def test_a_graph_computes_what_the_network_does(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-@pytest.mark.parametrize("model", [TINY, TINY_VIT], ids=["cnn", "vit"])
+@pytest.mark.parametrize(
+    "model",
+    [TINY, TINY_VIT, {**TINY, **VIEWS}, {**TINY_VIT, **VIEWS}],
+    ids=["cnn", "vit", "cnn with views", "vit with views"],
+)
 class TestExport:
     def test_without_and_with_weights(
         self, model: dict[str, object], dtype: torch.dtype, tmp_path: Path

@@ -19,7 +19,8 @@ def bundle(finished_run: FinishedRun) -> Bundle:
 
 
 def card_of(bundle: Bundle, recipe: Recipe) -> str:
-    return model_card(recipe, bundle.operating_point, bundle.metrics, bundle.manifest)
+    model = bundle.config["model"]
+    return model_card(recipe, model, bundle.operating_point, bundle.metrics, bundle.manifest)
 
 
 def test_it_is_the_bundles_own(bundle: Bundle, tiny_cnn: Recipe) -> None:
@@ -51,6 +52,23 @@ def test_its_figures_are_those_of_the_bundle(bundle: Bundle, tiny_cnn: Recipe) -
     assert "{" not in card
 
 
+def test_what_a_network_does_besides_its_layers_is_said(bundle: Bundle, tiny_cnn: Recipe) -> None:
+    def card(**options: object) -> str:
+        model = {**bundle.config["model"], **options}
+        return model_card(tiny_cnn, model, bundle.operating_point, bundle.metrics, bundle.manifest)
+
+    plain = card()
+    assert "standardised inside" not in plain
+    assert "answers the mean" not in plain
+    assert ", then each film standardised inside the network. " in card(standardize=True)
+    both = card(flip_average=True, zoom_average=True)
+    assert "; `cnn` answers the mean over a film and its mirror image and over a film and" in both
+    members = [{"name": "cnn", "zoom_average": True}, {"name": "vit_ti16"}]
+    joined = card(name="ensemble", members=members)
+    assert "; `cnn` answers the mean over a film and four zooms of it. " in joined
+    assert "`vit_ti16` answers" not in joined
+
+
 def test_a_second_task_is_said(bundle: Bundle, tiny_cnn: Recipe) -> None:
     said = "minutes of training, also to tell bacterial from viral pneumonia"
     assert said not in card_of(bundle, tiny_cnn)
@@ -62,6 +80,7 @@ def test_a_second_task_is_said(bundle: Bundle, tiny_cnn: Recipe) -> None:
 def test_what_is_undefined_is_a_dash(bundle: Bundle, tiny_cnn: Recipe) -> None:
     summary = {**bundle.metrics["test"]["at_0.5"], "precision": None}
     metrics = {**bundle.metrics, "test": {**bundle.metrics["test"], "at_0.5": summary}}
-    card = model_card(tiny_cnn, bundle.operating_point, metrics, bundle.manifest)
+    model, point = bundle.config["model"], bundle.operating_point
+    card = model_card(tiny_cnn, model, point, metrics, bundle.manifest)
     (row,) = [line for line in card.splitlines() if line.startswith("| test | 0.5 |")]
     assert row.split(" | ")[3] == "-"

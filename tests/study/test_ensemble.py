@@ -111,7 +111,8 @@ def test_one_bundle_whose_answer_is_averaged_over_zooms(
     assert joined.config["model"] == {**member.config["model"], "zoom_average": True}
     assert joined.manifest["num_parameters"] == member.manifest["num_parameters"]
     card = (joined.path / "MODEL_CARD.md").read_text()
-    assert f"Those of {member.model_id}; every answer is the mean over a film and four" in card
+    assert f"Weights of {member.model_id}, unchanged" in card
+    assert "`cnn` answers the mean over a film and four zooms of it" in card
 
     network = load_network(member)
     network.zoom_average = True  # type: ignore[assignment]
@@ -140,11 +141,36 @@ def test_members_over_zooms(
     assert [member["zoom_average"] for member in joined.config["model"]["members"]] == [True, True]
     mean = np.mean([one.log_odds for one in zoomed], axis=0)
     np.testing.assert_allclose(scores(joined).log_odds, mean, atol=1e-5)
-    assert joined.manifest["zoom_average"] is True
 
-    with pytest.raises(UsageError) as caught:
-        join([joined], source, tmp_path / "again", console, zoom_average=True)
-    assert "is an ensemble already; join its members anew with --zoom-average" in str(caught.value)
+    def told(bundle: Bundle) -> str:
+        with pytest.raises(UsageError) as caught:
+            join([bundle], source, tmp_path / "again", console, zoom_average=True)
+        return str(caught.value)
+
+    one = open_bundle(tmp_path / pair[0].model_id)
+    assert "is an ensemble already; join its members anew with --zoom-average" in told(joined)
+    assert "answers over zooms already; name the bundle that it was made of" in told(one)
+
+
+def test_what_was_joined_can_be_joined_again(
+    pair: list[Bundle], phantoms: Path, tmp_path: Path, console: Console
+) -> None:
+    source = Source(phantoms)
+    zoomed = join([pair[0]], source, tmp_path / "zoomed", console, name="z", zoom_average=True)
+    mixed = join([zoomed, pair[1]], source, tmp_path / "mixed", console)
+    views = [member.get("zoom_average", False) for member in mixed.config["model"]["members"]]
+    assert views == [True, False]
+    mean = (scores(zoomed).log_odds + scores(pair[1]).log_odds) / 2
+    np.testing.assert_allclose(scores(mixed).log_odds, mean, atol=1e-5)
+    nested = join([mixed, pair[0]], source, tmp_path / "nested", console, name="nested")
+    mean = (scores(mixed).log_odds + scores(pair[0]).log_odds) / 2
+    np.testing.assert_allclose(scores(nested).log_odds, mean, atol=1e-5)
+    assert zoomed.manifest["recipe"]["bundle"] == pair[0].manifest["recipe"]["bundle"]
+    # Ensembles that were made before they said their precision are kept in float32.
+    recipe = {key: value for key, value in mixed.manifest["recipe"].items() if key != "bundle"}
+    older = Bundle(mixed.path, {**mixed.manifest, "recipe": recipe})
+    again = join([older, pair[0]], source, tmp_path / "older", console, name="older")
+    assert again.manifest["recipe"]["bundle"] == {"dtype": "float32"}
 
 
 def test_weights_that_have_no_mean_are_refused(

@@ -57,7 +57,9 @@ class ModelConfig(Section):
         """Returns the keyword arguments of ``build_model`` without what only training uses."""
         kept = {"name", "img_size", "in_chans", "standardize", "gelu"}
         kept |= {"flip_average", "zoom_average"}
-        return self.model_dump(include=kept, exclude_none=True)
+        options = self.model_dump(include=kept, exclude_none=True)
+        # A view that is off is one that was not named: the shipped graphs go by the options.
+        return {key: value for key, value in options.items() if value is not False}
 
 
 class DataConfig(Section):

@@ -127,7 +127,7 @@ def draw_scores(results: Sequence[ModelResult]) -> Figure:
 
 @styled
 def draw_training_curves(results: Sequence[ModelResult]) -> Figure:
-    """Returns training loss, validation loss and validation AUROC by epoch; best AUROC marked."""
+    """Returns training loss, validation loss and validation AUROC by epoch, its highest marked."""
     figure = new_figure("Training", results, (11.0, 3.9))
     panels = figure.subplots(1, 3)
     for result, line in zip(results, line_styles(results), strict=True):
@@ -140,7 +140,7 @@ def draw_training_curves(results: Sequence[ModelResult]) -> Figure:
             best = int(np.nanargmax(history.val_auroc))
             point = (history.epoch[best], history.val_auroc[best])
             panels[2].plot(*point, marker="o", markersize=7, color=line["color"])
-    titles = ("Training loss (nats)", "Validation loss (nats)", "Validation AUROC (best marked)")
+    titles = ("Training loss (nats)", "Validation loss (nats)", "Validation AUROC (highest marked)")
     for axes, title in zip(panels, titles, strict=True):
         axes.set(xlabel="Epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -159,7 +159,8 @@ def _grad_cam(network: ResNet, x: Tensor) -> Tensor:  # (B, C, S, S)
 
 def _relevance(network: VisionTransformer, x: Tensor) -> Tensor:  # (B, C, S, S)
     with _attention_weights(network) as weights:
-        score = _log_odds(network(x)).sum()
+        # The film itself alone, even where the network averages its answer over views.
+        score = _log_odds(network.classify(network.forward_features(x))).sum()
     gradients = torch.autograd.grad(score, weights)
     relevance = torch.eye(weights[0].shape[-1], device=x.device)  # (N, N)
     for weight, gradient in zip(weights, gradients, strict=True):  # each (B, A, N, N)

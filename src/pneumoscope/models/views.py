@@ -40,7 +40,7 @@ def zoomed(x: Tensor, height: float, width: float) -> Tensor:  # (B, C, S, S)
 
     Args:
         x: square images.
-        height: factor by which they are stretched upwards, above 1/3.
+        height: factor by which they are stretched upwards, of .4 or more.
         width: likewise sideways.
     """
     side = x.shape[-1]

@@ -70,7 +70,8 @@ class Explainer:
         """Returns by how much the log-odds fall where the hottest fifth of a film is blurred.
 
         And by how much on average where the same shape is blurred in other places. Where the
-        first is not clearly larger the map says little about this film.
+        first is not clearly larger the map says little about this film. The map is of the film
+        as it is; the log odds are the network's, over views where it averages over them.
         """
         heatmap = class_heatmap(self._network, view[None])[0]
         rng = np.random.default_rng(0)

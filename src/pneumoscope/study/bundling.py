@@ -114,10 +114,11 @@ def finish_bundle(
     if not origin.get("converted_from"):  # else it is not known what the training films were
         manifest["data"]["training_quality"] = training_quality(films).to_dict()
         write_training_films(draft, films.rows("train"))
+    options = dict(model or recipe.model.inference_options())
     write_json(
         draft / "config.json",
         {
-            "model": dict(model or recipe.model.inference_options()),
+            "model": options,
             "preprocessing": {
                 "version": PREPROCESSING_VERSION,
                 "channels": "grey, repeated",
@@ -132,7 +133,8 @@ def finish_bundle(
     write_predictions(draft / "predictions.csv", predictions)
     lines = [[row[column] for column in HISTORY_COLUMNS] for row in history]
     write_text(draft / "history.csv", csv_text(HISTORY_COLUMNS, lines))
-    write_text(draft / "MODEL_CARD.md", model_card(recipe, operating_point, metrics, manifest))
+    card = model_card(recipe, options, operating_point, metrics, manifest)
+    write_text(draft / "MODEL_CARD.md", card)
     write_text(draft / "DATA_CARD.md", data_card(manifest))
     return seal_bundle(draft, manifest)
 

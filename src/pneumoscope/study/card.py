@@ -1,5 +1,6 @@
 """The model card that goes with a bundle, written from what the run recorded."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pneumoscope.config import Recipe
@@ -8,6 +9,7 @@ from pneumoscope.labels import DISCLAIMER
 
 def model_card(
     recipe: Recipe,
+    model: Mapping[str, Any],
     operating_point: dict[str, Any],
     metrics: dict[str, Any],
     manifest: dict[str, Any],
@@ -15,7 +17,8 @@ def model_card(
     """Returns the card as Markdown.
 
     Args:
-        recipe: what was trained; of a converted network, the parts that hold for it.
+        recipe: what was trained; of a converted network or an ensemble, the parts that hold for it.
+        model: the arguments of ``build_model``, as in ``config.json``.
         operating_point: content of ``operating_point.json``.
         metrics: content of ``metrics.json``.
         manifest: what ``manifest.json`` will hold besides the hashes; ``converted_from`` in it
@@ -39,9 +42,9 @@ def model_card(
 {phantom}{DISCLAIMER}
 
 ## Model
-`{manifest["model"]}`, {manifest["num_parameters"]:,} parameters, input {recipe.model.img_size} x \
-{recipe.model.img_size} grey shown in {recipe.model.in_chans} channels, scaled to [-1, 1]\
-{", then each film standardised inside the network" if recipe.model.standardize else ""}. \
+`{manifest["model"]}`, {manifest["num_parameters"]:,} parameters, input {model["img_size"]} x \
+{model["img_size"]} grey shown in {model["in_chans"]} channels, scaled to [-1, 1]\
+{_inside(model)}. \
 {_weights(recipe, manifest)}; {manifest["device"]}; \
 {manifest["hardware"]["processor"]}, {manifest["hardware"]["num_cores"]} cores.
 
@@ -89,6 +92,20 @@ _CONTAMINATION = """
 the threshold and its figures are too good; if test films were, all figures are."""
 
 
+def _inside(model: Mapping[str, Any]) -> str:
+    """Returns what the network does to films and answers besides its layers."""
+    said = ", then each film standardised inside the network" if model.get("standardize") else ""
+    views = {
+        "flip_average": "a film and its mirror image",
+        "zoom_average": "a film and four zooms of it",
+    }
+    for network in model.get("members", [model]):
+        over = [of for key, of in views.items() if network.get(key)]
+        if over:
+            said += f"; `{network['name']}` answers the mean over {' and over '.join(over)}"
+    return said
+
+
 def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
     """Returns where the weights come from."""
     converted = manifest.get("converted_from")
@@ -100,11 +117,7 @@ def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:
     if members := manifest.get("members"):
         what = manifest.get("average", "log-odds").replace("-", " ")
         said = f"Mean of the {what} of {len(members)} members: {', '.join(members)}"
-        if len(members) == 1:
-            said = f"Those of {members[0]}"
-        if manifest.get("zoom_average"):
-            said += "; every answer is the mean over a film and four zooms of it"
-        return said
+        return said if len(members) > 1 else f"Weights of {members[0]}, unchanged"
     minutes = manifest["train_time_s"] / 60
     said = f"Recipe `{recipe.name}`, seed {recipe.training.seed}; {minutes:.1f} minutes of training"
     if manifest.get("cause_counts"):

@@ -60,8 +60,8 @@ def join(
 
     Raises:
         UsageError: too few members, one twice, other splits, one that was trained elsewhere,
-            weights that do not go together, an ensemble whose members are to answer otherwise
-            than they did, or ``out`` is there already.
+            weights that do not go together, an ensemble or a bundle with zooms that is to get
+            zooms, or ``out`` is there already.
         PneumoscopeError: whatever else stands in the way; ``out`` is then not made.
     """
     _check_members(members, at_least=1 if zoom_average else 2)
@@ -74,9 +74,9 @@ def join(
     recipe = _recipe(members, name, title)
     draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        start_bundle(_join_networks(members, average), draft, _dtype(members))
+        start_bundle(_join_networks(members, average), draft, recipe.bundle.dtype)
         model = _model(options, recipe.model.img_size, average)
-        _score(draft, members, recipe, source, console, average, zoom_average, model)
+        _score(draft, members, recipe, source, console, average, model)
         try:
             draft.rename(out)
         except OSError as error:
@@ -112,8 +112,8 @@ def _check_weights(members: Sequence[Bundle]) -> None:
     for member in members[1:]:
         if member.config["model"] != first.config["model"]:
             raise UsageError(
-                f"{member.path} and {first.path} are of different architectures, so their weights "
-                "have no mean; average their log odds"
+                f"{member.path} and {first.path} are of different architectures or views, so "
+                "their weights have no mean; average their log odds"
             )
         start = (member.manifest.get("pretrained") or {}).get("sha256")
         if not start or start != (first.manifest.get("pretrained") or {}).get("sha256"):
@@ -124,7 +124,7 @@ def _check_weights(members: Sequence[Bundle]) -> None:
 
 
 def _recipe(members: Sequence[Bundle], name: str, title: str) -> Recipe:
-    """Returns the recipe of which name, title, data and operating point hold."""
+    """Returns the recipe of which name, title, data, operating point and precision hold."""
     first = members[0].manifest["recipe"]
     sizes = [int(member.config["model"]["img_size"]) for member in members]
     values = {
@@ -133,13 +133,15 @@ def _recipe(members: Sequence[Bundle], name: str, title: str) -> Recipe:
         "model": {"name": "cnn", "img_size": max(sizes)},  # for its size alone
         "data": first["data"],
         "operating_point": first["operating_point"],
+        "bundle": {"dtype": _dtype(members)},
     }
     return parse_recipe(values, name)
 
 
 def _dtype(members: Sequence[Bundle]) -> str:
     """Returns the precision in which every member's weights stay what they are."""
-    kept = {member.manifest["recipe"]["bundle"]["dtype"] for member in members}
+    # Ensembles once did not say; float32 holds everything.
+    kept = {member.manifest["recipe"].get("bundle", {}).get("dtype") for member in members}
     return "float16" if kept == {"float16"} else "float32"
 
 
@@ -157,6 +159,11 @@ def _options(member: Bundle, zoom_average: bool) -> dict[str, Any]:
     if zoom_average and options["name"] == ENSEMBLE:
         raise UsageError(
             f"{member.path} is an ensemble already; join its members anew with --zoom-average"
+        )
+    if zoom_average and options.get("zoom_average"):
+        raise UsageError(
+            f"{member.path} answers over zooms already; name the bundle that it was made of, or "
+            "leave out --zoom-average"
         )
     return {**options, "zoom_average": True} if zoom_average else options
 
@@ -180,7 +187,6 @@ def _score(
     source: Source,
     console: Console,
     average: Average,
-    zoom_average: bool,
     model: dict[str, Any],
 ) -> None:
     """Scores the films with the weights in ``draft`` and makes a bundle of it."""
@@ -208,11 +214,10 @@ def _score(
     origin = {
         "model": model["name"],
         "average": average,
-        "zoom_average": zoom_average,
         "members": [member.model_id for member in members],
         "seed": None,
         "recipe": recipe.model_dump(
-            mode="json", include={"name", "title", "data", "operating_point"}
+            mode="json", include={"name", "title", "data", "operating_point", "bundle"}
         ),
         "recipe_sha256": None,
         "teacher": None,

@@ -225,7 +225,10 @@ class Distilled(Supervised):
 
     @torch.no_grad()
     def _ask_teacher(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the teacher's logits (B, K) and last feature map (B, T, h, w)."""
+        """Returns the teacher's logits (B, K) and last feature map (B, T, h, w).
+
+        Of the film as it is shown: views over which the teacher averages otherwise are left out.
+        """
         (teacher,) = self._teacher
         size = (teacher.img_size, teacher.img_size)
         x = F.interpolate(x[:, :1], size, mode="bilinear", antialias=True)

@@ -1,4 +1,4 @@
-"""The loop, whole: films in, the best weights and their history out."""
+"""The loop, whole: films in, weights and their history out."""
 
 import time
 from collections.abc import Iterator
@@ -355,7 +355,7 @@ class Trainer:
         }
         self.loss_sum, self.loss_count = 0.0, 0
         self.history.append(row)
-        if auroc > self.best["auroc"]:
+        if self.config.keep == "best" and auroc > self.best["auroc"]:
             weights = {k: v.clone() for k, v in self.average.network.state_dict().items()}
             self.best = {"auroc": auroc, "epoch": epoch, "weights": weights}
         self.recorder.epoch({"step": self.step, **row})
