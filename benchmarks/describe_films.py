@@ -46,7 +46,9 @@ def main(
         )
     manifest = {k: v for k, v in opened.manifest.items() if k not in ("files", "sha256")}
     manifest["data"] = data_facts(films) | {"training_quality": training_quality(films).to_dict()}
-    card = model_card(recipe, opened.operating_point, opened.metrics, manifest)
+    card = model_card(
+        recipe, opened.config["model"], opened.operating_point, opened.metrics, manifest
+    )
     write_text(opened.path / "MODEL_CARD.md", card)
     write_text(opened.path / "DATA_CARD.md", data_card(manifest))
     write_training_films(opened.path, films.rows("train"))

@@ -6,8 +6,8 @@ precision in all, one after the other on the same machine:
 - ``pneumoscope``: the trainer with ``configs/scratch.toml``, but no teacher, no augmentation and no
   dropped branches, like the two others; the cache is built from nothing, and that counts.
 - ``pneumoscope, adamw``: the same with the optimizer, rate and warm-up of the two others.
-- ``pneumoscope, augmented``: as the first, with the recipe's augmentation, which learns more slowly
-  and holds better elsewhere.
+- ``pneumoscope, augmented``: the recipe's augmentation, smoothed labels and dropped branches too.
+  It learns more slowly and holds better elsewhere.
 - ``transformers``: ViTForImageClassification, a dataset that opens each file and gives it to
   ViTImageProcessor, a DataLoader with a worker a core, the usual loop.
 - ``vit-pytorch``: its ViT, files opened and scaled by numpy in the same kind of DataLoader.

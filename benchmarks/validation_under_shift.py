@@ -175,12 +175,14 @@ def main() -> None:
     pixels = np.array(open_cache(arguments.data, rows, 224, default_cache_dir()))
     if arguments.quick:
         rows, pixels, labels = rows[::2], pixels[::2], labels[::2]
+    for name in arguments.bundles if arguments.zoomed else ():
+        model = open_bundle(name).config["model"]
+        if "members" in model or model.get("zoom_average"):
+            parser.error(f"{name} is an ensemble or answers over zooms already; leave out --zoomed")
     scores = {}
     for name in arguments.bundles:
         bundle = open_bundle(name)
         network = load_network(bundle)
-        if arguments.zoomed and getattr(network, "zoom_average", True):
-            parser.error(f"{name} is an ensemble or answers over zooms already; leave out --zoomed")
         for is_zoomed in (False, True) if arguments.zoomed else (False,):
             called = f"{name} zoomed" if is_zoomed else name
             if is_zoomed:

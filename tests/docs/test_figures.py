@@ -594,10 +594,15 @@ def test_the_speed_of_training_with_short_schedules():
     one = {
         line["name"]: line["curve"] for line in lines if (line["schedule"], line["seed"]) == (2, 0)
     }
-    (most,) = re.findall(r"result we are up to (\S+) times as fast \(seed 0, two epochs", text)
-    for epoch in (0, 1):
-        ratio = one["vit-pytorch"][epoch][0] / one["pneumoscope"][epoch][0]
-        assert agrees(most, ratio)
+    (most,) = re.findall(r"depends on where a\s+target lies\*\*: (\S+) times with seed 0", text)
+    for epoch, target in ((0, 0.95), (1, 0.98)):
+        seconds = []
+        for name in ("pneumoscope", "vit-pytorch"):
+            reached = [at for at, auroc in one[name] if auroc >= target]
+            assert reached[0] == one[name][epoch][0]
+            seconds.append(reached[0])
+        assert agrees(most, seconds[1] / seconds[0])
+    assert one["pneumoscope"][0][1] >= 0.975 > one["vit-pytorch"][0][1]
 
 
 def test_the_speed_of_training_on_a_gpu():
@@ -914,7 +919,7 @@ def test_zooms_on_test():
     found = [low[0], high[0], abs(less[1]["value"]), low[1], high[1]]
     assert agrees(shown, *found, abs(less[2]["value"]), low[2], high[2])
     text = (ROOT / "docs/decisions/0022-answers-averaged-over-zooms.md").read_text("utf-8")
-    (shown,) = re.findall(r"lower in all three: (.*?) All of", text, re.DOTALL)
+    (shown,) = re.findall(r"lower in all three: (.*?) None of", text, re.DOTALL)
     shown = re.sub(r"ViT-Ti/16", "ViT", shown)
     pairs = [(zoomed[i]["metrics"], runs[2 * i]) for i in range(3)]
     at = [[run["test"]["at_threshold"] for run in pair] for pair in pairs]

@@ -69,5 +69,6 @@ def test_views_travel_with_the_bundle() -> None:
     model = {"name": "cnn", "flip_average": True, "zoom_average": True}
     options = parse_recipe({"name": "a", "model": model}, "a").model.inference_options()
     assert options["flip_average"] is options["zoom_average"] is True
-    plain = parse_recipe({"name": "a", "model": {"name": "cnn"}}, "a").model.inference_options()
-    assert not {"flip_average", "zoom_average"} & plain.keys()
+    for off in ({}, {"flip_average": False, "zoom_average": False}):
+        plain = parse_recipe({"name": "a", "model": {"name": "cnn", **off}}, "a")
+        assert not model.keys() - {"name"} & plain.model.inference_options().keys()

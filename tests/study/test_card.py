@@ -59,14 +59,17 @@ def test_what_a_network_does_besides_its_layers_is_said(bundle: Bundle, tiny_cnn
 
     plain = card()
     assert "standardised inside" not in plain
-    assert "answers the mean" not in plain
+    assert "the answer the mean" not in plain
     assert ", then each film standardised inside the network. " in card(standardize=True)
     both = card(flip_average=True, zoom_average=True)
-    assert "; `cnn` answers the mean over a film and its mirror image and over a film and" in both
-    members = [{"name": "cnn", "zoom_average": True}, {"name": "vit_ti16"}]
-    joined = card(name="ensemble", members=members)
-    assert "; `cnn` answers the mean over a film and four zooms of it. " in joined
-    assert "`vit_ti16` answers" not in joined
+    assert ", the answer the mean over a film and its mirror image and over a film and" in both
+    pair = [{"name": "cnn", "zoom_average": True}, {"name": "vit_ti16", "standardize": True}]
+    nested = [{"name": "ensemble", "members": pair}, {"name": "cnn"}]
+    for members, last in ((pair, ". "), (nested, "; `cnn`. ")):
+        assert (
+            "; `cnn`, the answer the mean over a film and four zooms of it; `vit_ti16`, then each "
+            f"film standardised inside the network{last}"
+        ) in card(name="ensemble", members=members)
 
 
 def test_a_second_task_is_said(bundle: Bundle, tiny_cnn: Recipe) -> None:

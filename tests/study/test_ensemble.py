@@ -112,7 +112,7 @@ def test_one_bundle_whose_answer_is_averaged_over_zooms(
     assert joined.manifest["num_parameters"] == member.manifest["num_parameters"]
     card = (joined.path / "MODEL_CARD.md").read_text()
     assert f"Weights of {member.model_id}, unchanged" in card
-    assert "`cnn` answers the mean over a film and four zooms of it" in card
+    assert "the answer the mean over a film and four zooms of it" in card
 
     network = load_network(member)
     network.zoom_average = True  # type: ignore[assignment]
@@ -149,7 +149,7 @@ def test_members_over_zooms(
 
     one = open_bundle(tmp_path / pair[0].model_id)
     assert "is an ensemble already; join its members anew with --zoom-average" in told(joined)
-    assert "answers over zooms already; name the bundle that it was made of" in told(one)
+    assert "answers over zooms already; join it with others" in told(one)
 
 
 def test_what_was_joined_can_be_joined_again(

@@ -59,7 +59,10 @@ class ModelConfig(Section):
         kept |= {"flip_average", "zoom_average"}
         options = self.model_dump(include=kept, exclude_none=True)
         # A view that is off is one that was not named: the shipped graphs go by the options.
-        return {key: value for key, value in options.items() if value is not False}
+        for view in ("flip_average", "zoom_average"):
+            if not options.get(view):
+                options.pop(view, None)
+        return options
 
 
 class DataConfig(Section):

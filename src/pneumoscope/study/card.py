@@ -93,17 +93,17 @@ the threshold and its figures are too good; if test films were, all figures are.
 
 
 def _inside(model: Mapping[str, Any]) -> str:
-    """Returns what the network does to films and answers besides its layers."""
+    """Returns what the network, or each of its members, does besides its layers."""
+    if "members" in model:
+        of_members = (f"; `{one['name']}`{_inside(one)}" for one in model["members"])
+        return "".join(dict.fromkeys(of_members))  # seeds of one recipe are told once
     said = ", then each film standardised inside the network" if model.get("standardize") else ""
     views = {
         "flip_average": "a film and its mirror image",
         "zoom_average": "a film and four zooms of it",
     }
-    for network in model.get("members", [model]):
-        over = [of for key, of in views.items() if network.get(key)]
-        if over:
-            said += f"; `{network['name']}` answers the mean over {' and over '.join(over)}"
-    return said
+    over = [of for key, of in views.items() if model.get(key)]
+    return said + (f", the answer the mean over {' and over '.join(over)}" if over else "")
 
 
 def _weights(recipe: Recipe, manifest: dict[str, Any]) -> str:

@@ -162,8 +162,7 @@ def _options(member: Bundle, zoom_average: bool) -> dict[str, Any]:
         )
     if zoom_average and options.get("zoom_average"):
         raise UsageError(
-            f"{member.path} answers over zooms already; name the bundle that it was made of, or "
-            "leave out --zoom-average"
+            f"{member.path} answers over zooms already; join it with others without --zoom-average"
         )
     return {**options, "zoom_average": True} if zoom_average else options
 
