@@ -190,6 +190,24 @@ def test_patch_dropout_keeps_patches_with_their_own_positions():
     assert not torch.equal(kept[0], kept[1])
 
 
+def test_patch_dropout_learns_from_the_kept_patches_alone():
+    model = tiny(patch_drop_rate=0.75).train()
+    x = torch.randn(3, 3, 32, 32, requires_grad=True)
+    tokens, kept = model._embed(x)
+    tokens[:, 1:].square().sum().backward()
+    names = ("patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed")
+    found = [model.get_parameter(name).grad.clone() for name in names] + [x.grad.clone()]
+    model.zero_grad()
+    x.grad = None
+    everything, _ = model.eval()._embed(x)
+    image = torch.arange(3)[:, None]
+    everything[image, 1 + kept].square().sum().backward()
+    for have, want in zip(
+        found, [*(model.get_parameter(name).grad for name in names), x.grad], strict=True
+    ):
+        torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5)
+
+
 def test_pre_logits_is_a_tanh_layer():
     model = tiny(representation_size=10).eval()
     x = torch.randn(1, 3, 32, 32)

@@ -28,12 +28,22 @@ class PatchEmbed(nn.Module):
     def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
         """Makes the projection, as a convolution whose stride is its kernel."""
         super().__init__()
+        self.patch_size = patch_size
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
-        """Returns one token a patch, row by row: (B, N, D)."""
-        grid: Tensor = self.proj(x)  # (B, D, H/P, W/P)
-        return grid.flatten(2).transpose(1, 2)  # (B, N, D)
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:  # (B, C, H, W)
+        """Returns one token a patch, row by row (B, N, D), or those of the patches ``kept`` alone.
+
+        ``kept`` has indices (B, V) into the grid, row by row; the others are then never projected.
+        """
+        if kept is None:
+            grid: Tensor = self.proj(x)  # (B, D, H/P, W/P)
+            return grid.flatten(2).transpose(1, 2)  # (B, N, D)
+        (B, C, H, W), P = x.shape, self.patch_size
+        patches = x.reshape(B, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)
+        image, width = torch.arange(B, device=x.device)[:, None], W // P
+        patches = patches[image, kept // width, kept % width]  # (B, V, C, P, P)
+        return F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
 
 
 class Attention(nn.Module):
@@ -285,27 +295,28 @@ class VisionTransformer(nn.Module):
             )
         if self.standardize:
             x = 0.5 * F.layer_norm(x, x.shape[1:])  # one mean and deviation over C, H and W
-        x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
-        rate = self.patch_drop_rate if patch_drop_rate is None else patch_drop_rate
-        x, kept = self._drop_patches(x, rate)
+        kept = self._draw_patches(x, patch_drop_rate)
+        positions = self.pos_embed[:, 1:]  # (1, N, D)
+        if kept is not None:
+            positions = F.embedding(kept, positions[0])  # (B, N, D)
+        x = self.patch_embed(x, kept) + positions
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)
         return F.dropout(torch.cat([cls, x], dim=1), self.drop_rate, self.training), kept
 
-    def _drop_patches(self, x: Tensor, rate: float) -> tuple[Tensor, Tensor | None]:  # (B, N, D)
-        """Returns a random subset of each image's tokens in training, and their indices.
+    def _draw_patches(self, x: Tensor, rate: float | None) -> Tensor | None:  # (B, C, H, W)
+        """Returns indices (B, V) of the patches to keep in training, in random order; None for all.
 
-        Otherwise it returns all of them and None.
-
-        Positions are already added, so the tokens left keep their places. It regularises and
-        cuts the cost of a step about in proportion.
+        ``rate`` is the share left out, None for the network's own. It regularises and cuts the cost
+        of a step about in proportion.
         Source: Liu et al., "PatchDropout", WACV 2023 (arXiv:2208.07220).
         """
+        rate = self.patch_drop_rate if rate is None else rate
         if rate == 0.0 or not self.training:
-            return x, None
-        B, N, D = x.shape
-        num_keep = max(1, round(N * (1.0 - rate)))
-        kept = torch.rand(B, N, device=x.device).argsort(dim=1)[:, :num_keep]  # (B, num_keep)
-        return x.gather(1, kept[:, :, None].expand(-1, -1, D)), kept
+            return None
+        num_patches = self.pos_embed.shape[1] - 1
+        num_keep = max(1, round(num_patches * (1.0 - rate)))
+        order = torch.rand(len(x), num_patches, device=x.device).argsort(dim=1)
+        return order[:, :num_keep]
 
     def encode(
         self, x: Tensor, patch_drop_rate: float | None = None
