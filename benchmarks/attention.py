@@ -26,8 +26,10 @@ ROUNDS = 9
 class Fused(Attention):
     """The same layer through the fused kernel, in training too."""
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
+    def forward(self, x: Tensor, *, class_only: bool = False) -> Tensor:  # (B, N, D)
         q, k, v = self._heads(x)
+        if class_only:
+            q = q[:, :, :1]
         attended = F.scaled_dot_product_attention(q, k, v)
         projected: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
         return projected

@@ -270,7 +270,7 @@ def test_larger_cnns_on_blocks():
 
 
 def test_a_style_held_out():
-    rows = table("docs/accuracy.md", "| recipe | changed | min | AUROC | specificity, .95 |")
+    rows = table("docs/recipes.md", "| recipe | changed | min | AUROC | specificity, .95 |")
     lines = lines_of("style-holdout.jsonl")
     keys = ("minutes", "auroc", "specificity_0.95", "specificity_0.98")
     assert len(rows) == len(lines)
@@ -287,7 +287,7 @@ def test_a_style_held_out():
         if by_epoch:
             assert by_epoch[-1] == line["auroc"]
             assert agrees(highest, max(by_epoch), 1 + int(np.argmax(by_epoch)))
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
     counts = tuple(lines[0][key] for key in ("num_odd", "num_normal", "num_sick"))
     (shown,) = re.findall(
         r"Here those (\d+) whose style .*?\((\d+) normal films\).*?\(([\d,]+) films\)",
@@ -302,7 +302,7 @@ def test_a_style_held_out():
 
 
 def test_the_second_task_in_full():
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
     with_it, without = re.findall(
         r"looked at: validation (.*?), where the shipped CNN,.*? has\s+(.*?) \(\[record",
         text,
@@ -355,7 +355,7 @@ def test_six_networks_averaged():
 
 
 def test_how_the_scratch_vit_came_about():
-    rows = table("docs/accuracy.md", "| positions | films | learned by | taught by |")
+    rows = table("docs/recipes.md", "| positions | films | learned by | taught by |")
     names = ("random-positions", "standardised-with-noise", "sines-and-cosines", "adamw-seed-0")
     names += ("mixed-films",)
     runs = [record(f"scratch-trials/{name}.json")["metrics"] for name in names]
@@ -370,7 +370,7 @@ def test_how_the_scratch_vit_came_about():
         assert agrees(auroc, figures["auroc"])
         assert agrees(recall, figures["recall"])
         assert agrees(specificity, figures["specificity"])
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"test\s+films it stayed (\S+) behind, today's stays (\S+) behind", text)
     guide = metrics("cnn")["test"]["at_threshold"]["auroc"]
     students = (runs[3], metrics("scratch"))
@@ -465,7 +465,7 @@ def test_what_a_step_of_muon_costs():
 
 
 def test_what_standardising_costs_the_scratch_vit():
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
     (specificity,) = re.findall(
         r"(\.\d+) in the mean, the first form (\.\d+), the fourth row (\.\d+)\), most of all\s"
         r"on films moved away \((\.\d+); the first form (\.\d+)\)",
@@ -506,11 +506,11 @@ def test_the_seeds_in_the_readme():
 
 def test_the_seeds_of_the_scratch_vit():
     seeds = seeds_of("scratch")
-    rows = table("docs/accuracy.md", "| ViT from scratch | AUROC | recall | specificity")
+    rows = table("docs/recipes.md", "| ViT from scratch | AUROC | recall | specificity")
     former = [record(f"scratch-trials/adamw-seed-{n}.json")["metrics"] for n in range(3)]
     agrees_with_seeds(*rows[:2], [run["test"]["at_threshold"] for run in former])
     agrees_with_seeds(*rows[2:], seeds)
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"16 / 20 / 24 epochs: ([./ \d]+\d)\.", text)
     history = (shipped_bundles()["scratch"] / "history.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(history.splitlines()))
@@ -520,14 +520,14 @@ def test_the_seeds_of_the_scratch_vit():
 def test_the_speed_of_training_on_cpus():
     first, *lines = lines_of("train.jsonl")
     header, *_ = re.findall(
-        r"\n(\| on CPUs \|.*)\n", (ROOT / "docs/accuracy.md").read_text("utf-8")
+        r"\n(\| on CPUs \|.*)\n", (ROOT / "docs/training-speed.md").read_text("utf-8")
     )
     targets = [float(target) for target in re.findall(r"to (\.\d+)", header)]
     assert len(targets) == 3
     names = ("pneumoscope", "pneumoscope, adamw", "transformers", "vit-pytorch")
     assert tuple(line["name"] for line in lines) == (*names, "vit-pytorch, --warmup 0.25")
     reached = {}
-    for (_, *cells, rate), line in zip(table("docs/accuracy.md", header), lines, strict=True):
+    for (_, *cells, rate), line in zip(table("docs/training-speed.md", header), lines, strict=True):
         assert agrees(rate, line["films_per_s_first_epoch"])
         for cell, target in zip(cells, targets, strict=True):
             passed = [
@@ -538,7 +538,7 @@ def test_the_speed_of_training_on_cpus():
             reached[line["name"], target] = passed[0][0] if passed else None
             assert (cell == "-") == (not passed)
             assert cell == "-" or agrees(cell, *passed[0]), (line["name"], target)
-    text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
     ratios = re.findall(
         r"[Tt]o an AUROC of (\.\d+) we are (\S+) times as fast as transformers and (\S+) times as "
         r"fast as vit-pytorch",
@@ -558,7 +558,7 @@ def test_the_speed_of_training_on_cpus():
 def test_the_speed_of_training_with_short_schedules():
     _, *lines = lines_of("train-short.jsonl")
     lines = [line for line in lines if not line.get("disturbed")]
-    rows = table("docs/accuracy.md", "| schedule | seed 0 | seed 1 | seed 2 |")
+    rows = table("docs/training-speed.md", "| schedule | seed 0 | seed 1 | seed 2 |")
     names = {"here": "pneumoscope", "vit-pytorch": "vit-pytorch"}
     lengths = {"one epoch": 1, "two epochs": 2}
     shown = 0
@@ -582,7 +582,7 @@ def test_the_speed_of_training_with_short_schedules():
             assert agrees(cell, *curve), (name, seed)
             shown += 1
     assert shown == len(lines)
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/training-speed.md").read_text(encoding="utf-8")
     ours, theirs = (
         np.median([line["curve"][0][0] for line in lines if line["name"] == name])
         for name in names.values()
@@ -608,14 +608,14 @@ def test_the_speed_of_training_with_short_schedules():
 def test_the_speed_of_training_on_a_gpu():
     (small, large), *lines = (line.get("steps", line) for line in lines_of("train-h200.jsonl"))
     rows = table(
-        "docs/accuracy.md", "| on the GPU | seconds | epochs | films a second, first epoch"
+        "docs/training-speed.md", "| on the GPU | seconds | epochs | films a second, first epoch"
     )
     keys = ("seconds", "epochs", "films_per_s_first_epoch", "auroc")
     for (_, *cells), line in zip(rows, lines, strict=True):
         assert line["reached"]
         for cell, key in zip(cells, keys, strict=True):
             assert agrees(cell, line[key]), (line["name"], key)
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/training-speed.md").read_text(encoding="utf-8")
     (shown,) = re.findall(
         r"do ([\d.]+) TFLOP/s of (\d+) at the recipe's batch of (\d+) \((\.\d+)\), "
         r"and (\d+) \((\.\d+)\) at a batch of ([\d,]+)",
@@ -628,7 +628,7 @@ def test_the_speed_of_training_on_a_gpu():
 
 
 def test_how_long_attention_takes():
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/training-speed.md").read_text(encoding="utf-8")
     pattern = r"takes (\.\d+) s where it\s+took (\.\d+) .*?, and (\.\d+) where it took (\.\d+)"
     (shown,) = re.findall(pattern, text)
     now_and_before = [
@@ -641,7 +641,7 @@ NUM_TRAIN = 4173  # films of the published split
 
 
 def test_where_compiling_pays():
-    rows = table("docs/accuracy.md", "| recipe | step, s | compiled, s |")
+    rows = table("docs/training-speed.md", "| recipe | step, s | compiled, s |")
     for (name, *cells, steps), line in zip(rows, lines_of("compile.jsonl"), strict=True):
         assert name == f"`{line['network']}`"
         keys = ("step_s", "compiled_step_s", "compiling_s", "pays_after_steps")
@@ -652,7 +652,7 @@ def test_where_compiling_pays():
 
 
 def test_the_trials_of_the_cnn():
-    rows = table("docs/accuracy.md", "| trial | changed against the one above |")
+    rows = table("docs/recipes.md", "| trial | changed against the one above |")
     assert len(rows) == 7
     for trial, _, px, epochs, minutes, val, _, _, test in rows:
         found = record(f"cnn-trials/trial-{trial}.json")
@@ -664,7 +664,7 @@ def test_the_trials_of_the_cnn():
 
 
 def test_the_trials_of_the_vit_ti16():
-    rows = table("docs/accuracy.md", "| trial | changed against the chosen one |")
+    rows = table("docs/recipes.md", "| trial | changed against the chosen one |")
     records = {
         "linear probe": "linear-probe",
         "chosen": "six-epochs-seed-0",
@@ -699,7 +699,7 @@ def test_every_patch_in_training():
         for line in lines_of("validation-under-shift.jsonl")
         if line["bundle"] == "pretrained_ti16"
     )
-    rows = table("docs/accuracy.md", "| patches left out, seed | val AUROC |")
+    rows = table("docs/recipes.md", "| patches left out, seed | val AUROC |")
     assert len(rows) == 6
     keys = ("mean", "grainy", "recall_mean", "recall_worst", "specificity_mean")
     for what, val, epoch, *cells in rows:
@@ -713,10 +713,10 @@ def test_every_patch_in_training():
         if cells[0] != "-":
             for cell, key in zip(cells, (*keys, "specificity_worst"), strict=True):
                 assert agrees(cell, shifted[key]), (what, key)
-    rows = table("docs/accuracy.md", "| ViT-Ti/16, patches left out | test AUROC |")
+    rows = table("docs/recipes.md", "| ViT-Ti/16, patches left out | test AUROC |")
     for (each, together), found in zip((rows[:2], rows[2:]), runs.values(), strict=True):
         agrees_with_seeds(each, together, [run["metrics"]["test"]["at_threshold"] for run in found])
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
     (shown,) = re.findall(
         r"AUROC is (\.\d+ ± \.\d+) \(half left out: (\.\d+ ± \.\d+)\), none of the three ahead",
         text,
@@ -741,7 +741,7 @@ def test_every_patch_in_training():
 
 def test_grain_and_soups():
     found = {line["weights"]: line for line in lines_of("ti16-grain.jsonl")}
-    rows = table("docs/accuracy.md", "| weights | clean |")
+    rows = table("docs/recipes.md", "| weights | clean |")
     assert {row[0].strip("*") for row in rows} == set(found)
     for name, *cells in rows:
         line = found[name.strip("*")]
@@ -749,7 +749,7 @@ def test_grain_and_soups():
         for cell, key in zip(cells, keys, strict=True):
             assert agrees(cell, line[key]), (name, key)
     names = ("noise-seed-0", "noise-seed-1", "soup")
-    rows = table("docs/accuracy.md", "| weights | min |")
+    rows = table("docs/recipes.md", "| weights | min |")
     for (_, minutes, val, *test), name in zip(rows, names, strict=True):
         run = record(f"ti16-trials/{name}.json")
         assert agrees(minutes, run["train_time_s"] / 60), name
@@ -771,14 +771,14 @@ def agrees_with_seeds(each: list[str], together: list[str], seeds: list[dict[str
 def test_the_seeds_of_the_cnn():
     names = ("trial-7", "seed-1", "seed-2")
     short = [record(f"cnn-trials/{name}.json")["metrics"]["test"]["at_threshold"] for name in names]
-    rows = table("docs/accuracy.md", "| CNN | AUROC | recall | specificity")
+    rows = table("docs/recipes.md", "| CNN | AUROC | recall | specificity")
     # "20 epochs" and "40 epochs" stand in the first column alone.
     agrees_with_seeds(*rows[:2], short)
     agrees_with_seeds(*rows[2:], seeds_of("cnn"))
 
 
 def test_the_seeds_of_the_vit_ti16():
-    each, together, alone = table("docs/accuracy.md", "| | AUROC | recall | specificity | acc")
+    each, together, alone = table("docs/recipes.md", "| | AUROC | recall | specificity | acc")
     agrees_with_seeds(each, together, seeds_of("pretrained_ti16"))
     probe = record("ti16-trials/linear-probe.json")["metrics"]["test"]["at_threshold"]
     for column, key in enumerate(SEED_KEYS, start=1):

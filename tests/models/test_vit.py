@@ -208,6 +208,27 @@ def test_patch_dropout_learns_from_the_kept_patches_alone():
         torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5)
 
 
+def test_training_computes_the_class_token_alone_in_the_last_block():
+    model = tiny(depth=3, drop_path_rate=0.5, patch_drop_rate=0.5).train()
+    x = torch.randn(6, 3, 32, 32)
+    found = []
+    for answer in (model, lambda x: model.classify(model.forward_features(x))):
+        torch.manual_seed(0)
+        model.zero_grad()
+        logits = answer(x)
+        logits.square().sum().backward()
+        found.append([logits, *(parameter.grad.clone() for parameter in model.parameters())])
+    for short, whole in zip(*found, strict=True):
+        torch.testing.assert_close(short, whole, rtol=1e-4, atol=1e-5)
+    shapes = []
+    layer = model.blocks[-1].mlp
+    hook = layer.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    model(x)
+    model.forward_features(x)
+    hook.remove()
+    assert shapes == [(6, 1, 24), (6, 1 + 8, 24)]
+
+
 def test_pre_logits_is_a_tanh_layer():
     model = tiny(representation_size=10).eval()
     x = torch.randn(1, 3, 32, 32)

@@ -64,13 +64,15 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (3, B, A, N, E)
         return q, k, v
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
-        """Returns the attended tokens (B, N, D).
+    def forward(self, x: Tensor, *, class_only: bool = False) -> Tensor:  # (B, N, D)
+        """Returns the attended tokens (B, N, D), or that of the class token alone (B, 1, D).
 
         Through the fused kernel, but for training on a CPU: there its backward pass takes four
         tenths of a step of so few tokens (``benchmarks/attention.py``).
         """
         q, k, v = self._heads(x)
+        if class_only:
+            q = q[:, :, :1]
         drop_rate = self.drop_rate if self.training else 0.0
         if self.training and x.device.type == "cpu":
             x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, N, E)
@@ -154,9 +156,10 @@ class Block(nn.Module):
         self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio), gelu, drop_rate)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
-        """Returns the next tokens (B, N, D)."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, *, class_only: bool = False) -> Tensor:  # (B, N, D)
+        """Returns the next tokens (B, N, D), or the class token alone (B, 1, D)."""
+        attended = self.attn(self.norm1(x), class_only=class_only)
+        x = (x[:, :1] if class_only else x) + self.drop_path(attended)
         x = x + self.drop_path(self.mlp(self.norm2(x)))
         return x
 
@@ -319,7 +322,7 @@ class VisionTransformer(nn.Module):
         return order[:, :num_keep]
 
     def encode(
-        self, x: Tensor, patch_drop_rate: float | None = None
+        self, x: Tensor, patch_drop_rate: float | None = None, *, class_only: bool = False
     ) -> tuple[Tensor, Tensor | None]:  # (B, C, H, W)
         """Returns the tokens after the last norm (B, 1 + N, D), and the patches they stand for.
 
@@ -329,11 +332,14 @@ class VisionTransformer(nn.Module):
         Args:
             x: (B, C, H, W).
             patch_drop_rate: in training, instead of the network's own.
+            class_only: return the class token alone (B, 1, D), and do not compute what the other
+                tokens become in the last block.
         """
         x, kept = self._embed(x, patch_drop_rate)
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             x = block(x)
-        return self.norm(x), kept
+        return self.norm(last(x, class_only=class_only)), kept
 
     def represent(self, tokens: Tensor) -> Tensor:  # (B, 1 + N, D)
         """Returns what the head sees of the class token of :meth:`encode`.
@@ -355,7 +361,7 @@ class VisionTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         """Returns logits (B, K)."""
         if self.training:
-            return self._answer(x)
+            return self.classify(self.encode(x, class_only=True)[0])
         return mean_over_views(self._answer, x, flip=self.flip_average, zoom=self.zoom_average)
 
     def _answer(self, x: Tensor) -> Tensor:  # (B, C, H, W)
