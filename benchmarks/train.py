@@ -22,7 +22,9 @@ matrix-multiply rate forward and backward amount to. Usage, with the two others 
 (``pip install transformers vit-pytorch``; they are no dependency of the project):
 
     python benchmarks/train.py --data DIR [--target 0.98] [--epochs 12] [--seed 0] [--only NAME]
+        [--rate 7e-4] [--set KEY=VALUE]
 
+``--rate`` is that of the two others, ``--set`` changes the recipe of the rows called pneumoscope.
 ``--epochs`` is the length of the schedule, which ends at a hundredth of the rate: a short one is
 done sooner, and what it reaches in its last epoch a long one may reach later or never.
 
@@ -322,6 +324,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--warmup", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--films", type=int)
     names = (
         "pneumoscope",
@@ -335,7 +338,7 @@ def main() -> None:
     epochs, rate = arguments.epochs, arguments.rate
     warmup = min(arguments.warmup, epochs / 6)
     overrides = ["distillation.teacher=", "training.eval_every=1", "training.patience=99"]
-    overrides += [f"training.epochs={epochs}", f"training.seed={arguments.seed}"]
+    overrides += [f"training.epochs={epochs}", f"training.seed={arguments.seed}", *arguments.set]
     plain = ["model.drop_path_rate=0", "training.label_smoothing=0"]
     adamw = ["training.optimizer=adamw", f"training.lr={rate}", f"training.warmup_epochs={warmup}"]
     augmented = load_recipe("scratch", [*overrides, f"training.warmup_epochs={WARMUP}"])
@@ -373,7 +376,9 @@ def main() -> None:
         else:
             made = from_transformers() if name == "transformers" else from_vit_pytorch()
             found = train_there(*made, films.root, parts, recipe, arguments.target, rate, warmup)
-        about = {"name": name, "schedule": epochs, "seed": arguments.seed}
+        is_ours = name.startswith("pneumoscope")
+        how = {"set": arguments.set} if is_ours else {"rate": rate, "warmup_epochs": warmup}
+        about = {"name": name, "schedule": epochs, "seed": arguments.seed, **how}
         print(json.dumps({**about, **found}), flush=True)
 
 

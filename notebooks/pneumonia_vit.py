@@ -135,7 +135,7 @@ show_images(
 # ## 3. The model: a Vision Transformer from scratch, with DropPath
 #
 # The film is cut into patches of 16 x 16 pixels, and each is projected linearly. A convolution whose stride is its
-# kernel does just that:
+# kernel does just that (`kept` names the patches that training keeps, where some are left out):
 #
 # ```python
 # class PatchEmbed(nn.Module):
@@ -144,12 +144,22 @@ show_images(
 #     def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
 #         """Makes the projection, as a convolution whose stride is its kernel."""
 #         super().__init__()
+#         self.patch_size = patch_size
 #         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
 #
-#     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
-#         """Returns one token a patch, row by row: (B, N, D)."""
-#         grid: Tensor = self.proj(x)  # (B, D, H/P, W/P)
-#         return grid.flatten(2).transpose(1, 2)  # (B, N, D)
+#     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:  # (B, C, H, W)
+#         """Returns one token a patch, row by row (B, N, D), or those of the patches ``kept`` alone.
+#
+#         ``kept`` has indices (B, V) into the grid, row by row; the others are then never projected.
+#         """
+#         if kept is None:
+#             grid: Tensor = self.proj(x)  # (B, D, H/P, W/P)
+#             return grid.flatten(2).transpose(1, 2)  # (B, N, D)
+#         (B, C, H, W), P = x.shape, self.patch_size
+#         patches = x.reshape(B, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)
+#         image, width = torch.arange(B, device=x.device)[:, None], W // P
+#         patches = patches[image, kept // width, kept % width]  # (B, V, C, P, P)
+#         return F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
 # ```
 
 # %%
@@ -167,38 +177,43 @@ show_images([film, with_gaps], ["the film", f"{side} x {side} patches: {side**2}
 
 # %% [markdown]
 # Then a learnt position embedding is added to each patch, without which the network would see a bag of patches, and a
-# class token with a position of its own is put in front. (`_drop_patches` leaves some patches of each film out in
-# training, where the recipe says so.)
+# class token with a position of its own is put in front. (`_draw_patches` says which patches of each film are kept in
+# training, where the recipe leaves some out; the others are not even projected.)
 #
 # ```python
-#         x = self.patch_embed(x) + self.pos_embed[:, 1:]  # (B, N, D)
-#         rate = self.patch_drop_rate if patch_drop_rate is None else patch_drop_rate
-#         x, kept = self._drop_patches(x, rate)
+#         kept = self._draw_patches(x, patch_drop_rate)
+#         positions = self.pos_embed[:, 1:]  # (1, N, D)
+#         if kept is not None:
+#             positions = F.embedding(kept, positions[0])  # (B, N, D)
+#         x = self.patch_embed(x, kept) + positions
 #         cls = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)  # (B, 1, D)
 #         return F.dropout(torch.cat([cls, x], dim=1), self.drop_rate, self.training), kept
 # ```
 #
-# Attention lets every token look at every other:
+# Attention lets every token look at every other. (In the last block only what becomes of the class token counts for the
+# answer, so in training by labels nothing else is computed there: `class_only`.)
 #
 # ```python
-#     def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
-#         """Returns the attended tokens (B, N, D).
+#     def forward(self, x: Tensor, *, class_only: bool = False) -> Tensor:  # (B, N, D)
+#         """Returns the attended tokens (B, N, D), or that of the class token alone (B, 1, D).
 #
 #         Through the fused kernel, but for training on a CPU: there its backward pass takes four
 #         tenths of a step of so few tokens (``benchmarks/attention.py``).
 #         """
 #         q, k, v = self._heads(x)
+#         if class_only:
+#             q = q[:, :, :1]  # Q = 1 query, else N
 #         drop_rate = self.drop_rate if self.training else 0.0
 #         if self.training and x.device.type == "cpu":
-#             x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, N, E)
+#             x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, Q, E)
 #         else:
 #             x = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate)
-#         x = self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
+#         x = self.proj(x.transpose(1, 2).flatten(2))  # (B, Q, D)
 #         return F.dropout(x, self.drop_rate, self.training)
 #
 #     @staticmethod
-#     def _weights(q: Tensor, k: Tensor) -> Tensor:  # (B, A, N, E) each
-#         """Returns the softmax weights (B, A, N, N)."""
+#     def _weights(q: Tensor, k: Tensor) -> Tensor:  # (B, A, Q, E), (B, A, N, E)
+#         """Returns the softmax weights (B, A, Q, N) of Q queries."""
 #         scale: float = q.shape[-1] ** -0.5
 #         return ((q * scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 # ```
@@ -215,9 +230,10 @@ show_images([film, with_gaps], ["the film", f"{side} x {side} patches: {side**2}
 # A block is attention and an MLP, each normalised first and each on a residual:
 #
 # ```python
-#     def forward(self, x: Tensor) -> Tensor:  # (B, N, D)
-#         """Returns the next tokens (B, N, D)."""
-#         x = x + self.drop_path(self.attn(self.norm1(x)))
+#     def forward(self, x: Tensor, *, class_only: bool = False) -> Tensor:  # (B, N, D)
+#         """Returns the next tokens (B, N, D), or the class token alone (B, 1, D)."""
+#         attended = self.attn(self.norm1(x), class_only=class_only)
+#         x = (x[:, :1] if class_only else x) + self.drop_path(attended)
 #         x = x + self.drop_path(self.mlp(self.norm2(x)))
 #         return x
 # ```

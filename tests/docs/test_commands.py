@@ -20,6 +20,7 @@ LEFT_OUT = {
     ("docs/accuracy.md", "python benchmarks/style.py"),
     ("docs/accuracy.md", "python benchmarks/block_validation.py"),
     ("docs/recipes.md", "python benchmarks/style_holdout.py"),
+    ("docs/training-speed.md", "python benchmarks/train.py"),
     ("docs/data.md", "pneumoscope data split Data/chest_xray --out block.csv"),
     ("docs/locked-down-networks.md", "pip install --index-url"),
     ("docs/locked-down-networks.md", "pip wheel --wheel-dir wheels --find-links"),
@@ -31,7 +32,7 @@ LEFT_OUT = {
 LEAST_LINES = {
     "CONTRIBUTING.md": 8,
     "README.md": 15,
-    "docs/accuracy.md": 4,
+    "docs/accuracy.md": 5,
     "docs/data.md": 6,
     "docs/evaluation.md": 6,
     "docs/index.md": 10,

@@ -555,6 +555,71 @@ def test_the_speed_of_training_on_cpus():
     assert agrees(" ".join(shown), step["gflop_per_s"], step["share_of_matmul"])
 
 
+def test_the_speed_of_training_in_three_epochs():
+    _, *lines = lines_of("train-three-epochs.jsonl")
+    text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
+    today = "class token alone in the last block"
+    runs = {
+        "here": [line for line in lines if line.get("code") == today and not line["set"]],
+        "vit-pytorch, rate 3.5e-4": [
+            line for line in lines if line.get("rate") == 3.5e-4 and not line.get("repeated_later")
+        ],
+    }
+    rows = table("docs/training-speed.md", "| three epochs | seed 0 | seed 1 | seed 2 |")
+    assert [name for name, *_ in rows] == list(runs)
+    for name, *cells in rows:
+        runs[name].sort(key=lambda line: line["seed"])
+        assert [line["seed"] for line in runs[name]] == [0, 1, 2]
+        for cell, line in zip(cells, runs[name], strict=True):
+            assert agrees(cell, *(v for seconds, auroc in line["curve"] for v in (auroc, seconds)))
+    ours, theirs = runs.values()
+
+    def whole(lines: list[dict]) -> tuple[float, float]:
+        seconds = float(np.median([line["seconds"] for line in lines]))
+        return seconds, float(np.mean([line["auroc"] for line in lines]))
+
+    def one(lines: list[dict]) -> float:
+        ends = [np.array([0, *(seconds for seconds, _ in line["curve"])]) for line in lines]
+        return float(np.median(np.concatenate([np.diff(end) for end in ends])))
+
+    (said,) = re.findall(
+        r"take (\d+) s here and (\d+) s in vit-pytorch, (\S+) times as long \(a single epoch (\S+) "
+        r"times\), and end at (\S+) here and (\S+) there",
+        text,
+    )
+    (mine, my_auroc), (other, other_auroc) = whole(ours), whole(theirs)
+    expected = [mine, other, other / mine, one(theirs) / one(ours), my_auroc, other_auroc]
+    assert agrees(" ".join(said), *expected)
+    (said,) = re.findall(r"we are (\S+), (\S+) and (\S+) times as fast\. After the first", text)
+    ratios = []
+    for pair in zip(ours, theirs, strict=True):
+        target = min(line["auroc"] for line in pair)
+        mine, other = (
+            next(seconds for seconds, auroc in line["curve"] if auroc >= target) for line in pair
+        )
+        ratios.append(other / mine)
+    assert agrees(" ".join(said), *ratios)
+    for one_of_ours, one_of_theirs in zip(ours, theirs, strict=True):
+        assert one_of_theirs["curve"][0][1] > one_of_ours["curve"][0][1]
+    fewer = [line for line in lines if line.get("set")]
+    earlier = [line for line in lines if line.get("code", today) != today]
+    for pattern, some in (
+        (r"two in three patches left out three epochs take (\d+) s and end at (\S+) in", fewer),
+        (r"rounded otherwise, they took (\d+) s and ended at (\S+):", earlier),
+    ):
+        assert len(some) == 3
+        (said,) = re.findall(pattern, text)
+        assert agrees(" ".join(said), *whole(some))
+    at_7e4 = [line for line in lines if line.get("rate") == 7e-4]
+    (four,) = (line for line in at_7e4 if line["schedule"] == 4)
+    (said,) = re.findall(r"\(7e-4, seed 0\) end at (\S+), in (\d+) s", text)
+    assert agrees(" ".join(said), four["auroc"], four["seconds"])
+    (said,) = re.findall(r"(\S+) at 1.4e-3, (\S+) at 7e-4, (\S+) at 3.5e-4", text)
+    (high,) = (line for line in lines if line.get("rate") == 1.4e-3)
+    (middle,) = (line for line in at_7e4 if line["schedule"] == 3)
+    assert agrees(" ".join(said), high["auroc"], middle["auroc"], theirs[0]["auroc"])
+
+
 def test_the_speed_of_training_with_short_schedules():
     _, *lines = lines_of("train-short.jsonl")
     lines = [line for line in lines if not line.get("disturbed")]

@@ -11,7 +11,7 @@ from scipy.special import erf
 from pneumoscope.errors import ModelError
 from pneumoscope.models.build import build_model, num_parameters
 from pneumoscope.models.presets import MODEL_NAMES
-from pneumoscope.models.vit import DropPath, VisionTransformer
+from pneumoscope.models.vit import DropPath, PatchEmbed, VisionTransformer
 
 TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 4}
 
@@ -190,9 +190,10 @@ def test_patch_dropout_keeps_patches_with_their_own_positions():
     assert not torch.equal(kept[0], kept[1])
 
 
-def test_patch_dropout_learns_from_the_kept_patches_alone():
-    model = tiny(patch_drop_rate=0.75).train()
-    x = torch.randn(3, 3, 32, 32, requires_grad=True)
+@pytest.mark.parametrize("options", [{}, {"in_chans": 1}, {"standardize": True}], ids=str)
+def test_patch_dropout_learns_as_if_all_patches_had_been_projected(options):
+    model = tiny(patch_drop_rate=0.75, **options).train()
+    x = torch.randn(3, model.in_chans, 32, 32, requires_grad=True)
     tokens, kept = model._embed(x)
     tokens[:, 1:].square().sum().backward()
     names = ("patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed")
@@ -200,12 +201,31 @@ def test_patch_dropout_learns_from_the_kept_patches_alone():
     model.zero_grad()
     x.grad = None
     everything, _ = model.eval()._embed(x)
-    image = torch.arange(3)[:, None]
-    everything[image, 1 + kept].square().sum().backward()
-    for have, want in zip(
-        found, [*(model.get_parameter(name).grad for name in names), x.grad], strict=True
-    ):
+    everything[torch.arange(3)[:, None], 1 + kept].square().sum().backward()
+    expected = [*(model.get_parameter(name).grad for name in names), x.grad]
+    for have, want in zip(found, expected, strict=True):
         torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5)
+
+
+def test_patches_that_are_left_out_are_never_projected():
+    embed = PatchEmbed(patch_size=8, in_chans=3, embed_dim=24)
+    x = torch.full((2, 3, 16, 24), torch.nan)  # (2, 6 patches), two rows of three
+    x[0, :, 8:, 16:] = torch.randn(3, 8, 8)  # patch 5
+    x[1, :, :8, 8:16] = torch.randn(3, 8, 8)  # patch 1
+    tokens = embed(x, torch.tensor([[5], [1]]))
+    tokens.sum().backward()
+    assert tokens.shape == (2, 1, 24)
+    assert embed.proj.weight.grad.isfinite().all()
+    torch.testing.assert_close(tokens[0, 0], embed(x)[0, 5])
+    torch.testing.assert_close(tokens[1, 0], embed(x)[1, 1])
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["training", "answering"])
+def test_the_class_token_alone_is_that_among_all(mode):
+    model = tiny(depth=3).train(mode)  # attention written out, and by the fused kernel
+    x = torch.randn(2, 3, 32, 32)
+    alone, _ = model.encode(x, class_only=True)
+    torch.testing.assert_close(alone, model.forward_features(x)[:, :1])
 
 
 def test_training_computes_the_class_token_alone_in_the_last_block():
@@ -242,6 +262,7 @@ def test_pre_logits_is_a_tanh_layer():
     [
         (lambda: tiny(img_size=30), "img_size 30 is not a multiple of the patch size 8"),
         (lambda: tiny(num_heads=5), "embed_dim 24 does not divide into 5 heads"),
+        (lambda: tiny(depth=0), "depth 0 leaves no block"),
         (lambda: tiny()(torch.zeros(1, 3, 16, 32)), "input is 3 x 16 x 32 .* takes 3 x 32 x 32"),
         (lambda: build_model("vit_scrach"), "did you mean vit_scratch"),
         (lambda: build_model("resnet50"), "known: cnn, vit_scratch"),

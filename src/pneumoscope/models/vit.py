@@ -72,18 +72,18 @@ class Attention(nn.Module):
         """
         q, k, v = self._heads(x)
         if class_only:
-            q = q[:, :, :1]
+            q = q[:, :, :1]  # Q = 1 query, else N
         drop_rate = self.drop_rate if self.training else 0.0
         if self.training and x.device.type == "cpu":
-            x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, N, E)
+            x = F.dropout(self._weights(q, k), drop_rate).to(v.dtype) @ v  # (B, A, Q, E)
         else:
             x = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate)
-        x = self.proj(x.transpose(1, 2).flatten(2))  # (B, N, D)
+        x = self.proj(x.transpose(1, 2).flatten(2))  # (B, Q, D)
         return F.dropout(x, self.drop_rate, self.training)
 
     @staticmethod
-    def _weights(q: Tensor, k: Tensor) -> Tensor:  # (B, A, N, E) each
-        """Returns the softmax weights (B, A, N, N)."""
+    def _weights(q: Tensor, k: Tensor) -> Tensor:  # (B, A, Q, E), (B, A, N, E)
+        """Returns the softmax weights (B, A, Q, N) of Q queries."""
         scale: float = q.shape[-1] ** -0.5
         return ((q * scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
@@ -237,6 +237,8 @@ class VisionTransformer(nn.Module):
                 f"img_size {img_size} is not a multiple of the patch size {patch_size}; "
                 f"choose a multiple of {patch_size}"
             )
+        if depth < 1:
+            raise ModelError(f"depth {depth} leaves no block; choose 1 or more")
         if embed_dim % num_heads:
             raise ModelError(f"embed_dim {embed_dim} does not divide into {num_heads} heads")
         if pos_embed_init not in ("normal", "sine_cosine"):
@@ -332,8 +334,8 @@ class VisionTransformer(nn.Module):
         Args:
             x: (B, C, H, W).
             patch_drop_rate: in training, instead of the network's own.
-            class_only: return the class token alone (B, 1, D), and do not compute what the other
-                tokens become in the last block.
+            class_only: return the class token alone (B, 1, D), and do not compute what the others
+                become in the last block; the patches are then those that it has seen.
         """
         x, kept = self._embed(x, patch_drop_rate)
         *blocks, last = self.blocks
