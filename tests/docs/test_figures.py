@@ -269,6 +269,24 @@ def test_larger_cnns_on_blocks():
     assert agrees(shown, num_parameters(wide) / 1e6)
 
 
+def test_sharpness_aware_minimisation_on_blocks():
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(
+        r"takes twice the time a step and comes to (\S+) at a log loss of (\.\d+)", text
+    )
+    trial = record("cnn-trials/sharpness-on-blocks.json")
+    assert trial["set"] == ["training.epochs=20"]
+    assert agrees(" ".join(shown), trial["auroc"], trial["log_loss"])
+    alone = [
+        line["auroc"]
+        for line in lines_of("block-validation.jsonl")
+        if line["recipe"] == "cnn"
+        and line["set"] in (trial["set"], [*trial["set"], "training.seed=1"])
+    ]
+    assert len(alone) == 2
+    assert min(alone) <= trial["auroc"] <= max(alone)
+
+
 def test_a_style_held_out():
     rows = table("docs/recipes.md", "| recipe | changed | min | AUROC | specificity, .95 |")
     lines = lines_of("style-holdout.jsonl")
