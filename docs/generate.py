@@ -1,9 +1,13 @@
-"""Writes ``docs/reference/`` from the code: command line, keys of recipes, messages.
+"""Writes ``docs/reference/`` from the code, and the tables of results from scores and records.
+
+The reference has the command line, the keys of recipes and the messages. The tables stand in the
+README and in the pages on results; they are made from the shipped bundles' scores and the records
+in ``benchmarks/results``, without a film.
 
 ::
 
-    python docs/generate.py            write the pages
-    python docs/generate.py --check    write nothing; exit status 1 where a page is out of date
+    python docs/generate.py            write them
+    python docs/generate.py --check    write nothing; exit status 1 where one is out of date
 """
 
 import inspect
@@ -15,6 +19,7 @@ from typing import Any, get_args, get_type_hints
 
 import typer
 from messages_page import messages_page
+from result_tables import PAGES, ROOT, filled
 
 from pneumoscope.cli.app import app
 from pneumoscope.config import Recipe, Section
@@ -31,8 +36,13 @@ NOTE = "<!-- Written by docs/generate.py from the code; change that, and run it 
 
 
 def pages() -> dict[str, str]:
-    """Returns the content of every generated page by its file name."""
+    """Returns the content of every page of the reference by its file name."""
     return {"cli.md": cli_page(), "config.md": config_page(), "messages.md": messages_page(NOTE)}
+
+
+def pages_with_tables() -> dict[Path, str]:
+    """Returns the content of every page that has tables of results by its path."""
+    return {ROOT / page: filled((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
 
 
 def cli_page() -> str:
@@ -199,10 +209,10 @@ def cell(text: str) -> str:
 def main() -> int:
     """Writes the pages, or compares them with those there; returns the exit status."""
     stale = []
-    for name, content in pages().items():
-        path = FOLDER / name
+    contents = {FOLDER / name: content for name, content in pages().items()} | pages_with_tables()
+    for path, content in contents.items():
         if "--check" not in sys.argv[1:]:
-            FOLDER.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             path.write_text(content, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != content:
             stale.append(str(path))

@@ -6,6 +6,7 @@ from pathlib import Path
 import generate
 import pytest
 import typer
+from result_tables import filled
 
 from pneumoscope.cli.app import app
 from pneumoscope.config import recipe_keys
@@ -23,7 +24,29 @@ def test_the_pages_are_those_of_the_code(committed):
     assert committed == generate.pages(), "run python docs/generate.py"
 
 
+def test_the_tables_of_results_are_those_of_scores_and_records():
+    for path, content in generate.pages_with_tables().items():
+        text = path.read_text("utf-8")
+        assert "<!-- table: " in text, path
+        assert text == content, "run python docs/generate.py"
+
+
+def test_a_table_is_made_anew(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(generate, "pages_with_tables", lambda: {page: filled(page.read_text())})
+    monkeypatch.setattr(generate, "FOLDER", tmp_path / "reference")
+    page.write_text("before\n<!-- table: seeds -->\nold\n<!-- end of table -->\nafter\n")
+    monkeypatch.setattr("sys.argv", ["generate.py"])
+    assert generate.main() == 0
+    before, header, *_, after = page.read_text().split("\n\n")
+    assert (before, after) == ("before\n<!-- table: seeds -->", "<!-- end of table -->\nafter\n")
+    assert header.startswith("| at the recall-first threshold | AUROC |")
+    with pytest.raises(KeyError, match="no_such"):
+        filled("<!-- table: no_such -->\n<!-- end of table -->")
+
+
 def test_a_stale_page_is_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(generate, "pages_with_tables", dict)
     monkeypatch.setattr(generate, "FOLDER", tmp_path)
     monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
     assert generate.main() == 1
