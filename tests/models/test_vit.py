@@ -1,5 +1,6 @@
 """The Vision Transformer against an independent forward pass and against its own paper."""
 
+import copy
 import math
 from typing import Any
 
@@ -205,6 +206,36 @@ def test_patch_dropout_learns_as_if_all_patches_had_been_projected(options):
     expected = [*(model.get_parameter(name).grad for name in names), x.grad]
     for have, want in zip(found, expected, strict=True):
         torch.testing.assert_close(have, want, rtol=1e-4, atol=1e-5)
+
+
+def test_patch_dropout_in_bf16_with_channels_last_weights_learns_as_in_float32():
+    model = tiny(patch_drop_rate=0.75).train()
+    x = torch.randn(3, 1, 32, 32).expand(-1, 3, -1, -1)  # as one grey channel is shown, no copy
+    found = []
+    for layout, enabled in ((torch.contiguous_format, False), (torch.channels_last, True)):
+        model.to(memory_format=layout).zero_grad()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            logits = model(x)
+        logits.float().square().sum().backward()
+        gradient = model.patch_embed.proj.weight.grad
+        assert gradient.dtype == torch.float32
+        found.append((logits.float(), gradient))
+    assert model.patch_embed.proj.weight.is_contiguous(memory_format=torch.channels_last)
+    for precise, rough in zip(*found, strict=True):
+        torch.testing.assert_close(rough, precise, rtol=0.1, atol=0.05 * precise.abs().max().item())
+
+
+def test_one_query_of_the_fused_kernel_learns_as_written_out():
+    written_out = tiny().blocks[0].attn.train()
+    fused = copy.deepcopy(written_out).eval()  # where attention is fused
+    found = []
+    for layer in (written_out, fused):
+        x = torch.linspace(-1, 1, 2 * 9 * 24).reshape(2, 9, 24).sin().requires_grad_()
+        layer(x, class_only=True).square().sum().backward()
+        found.append([x.grad, *(parameter.grad for parameter in layer.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_patches_that_are_left_out_are_never_projected():

@@ -170,12 +170,15 @@ def test_a_batch_without_causes_teaches_the_second_task_nothing():
     assert task.head.weight.grad.abs().max() == 0.0  # finite, and there for a distributed wrapper
 
 
-@pytest.mark.parametrize("kind", ["cnn", "distilled"])
+@pytest.mark.parametrize("kind", ["cnn", "vit", "distilled"])
 def test_the_second_task_adds_its_loss_and_reaches_the_network(kind):
     torch.manual_seed(4)
     if kind == "cnn":
         network = ResNet(img_size=32, widths=(8, 8, 8, 12), depths=(1, 1, 1, 1))
         objective = Supervised(network, WEIGHTS, 0.05, 0.0, CauseTask(12, CAUSES, 0.5, 0.05))
+    elif kind == "vit":
+        network = tiny_distilled().network
+        objective = Supervised(network, WEIGHTS, 0.05, 0.0, CauseTask(24, CAUSES, 0.5, 0.05))
     else:
         objective = tiny_distilled()
         objective.cause_task = CauseTask(24, CAUSES, 0.5, 0.05)

@@ -195,6 +195,8 @@ def plot_scores(axes: Axes, result: ModelResult) -> None:
             fontweight="bold",
             ha="right" if label else "left",
             transform=axes.transAxes,
+            zorder=2.2,  # above a threshold's line, which then stops at the words; below the frame
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axes.set(xlim=(low, high), ylim=(0, 1.35 * tallest), ylabel="Films in a bin")
     axes.set_xlabel("Log-odds of PNEUMONIA (difference of the logits)")

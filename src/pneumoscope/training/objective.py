@@ -130,7 +130,10 @@ class Supervised(nn.Module):
         assert causes is not None
         network = self.network
         assert isinstance(network, ResNet | VisionTransformer)
-        seen = network.represent(network.forward_features(x))
+        if isinstance(network, VisionTransformer):
+            seen = network.represent(network.encode(x, class_only=True)[0])
+        else:
+            seen = network.represent(network.forward_features(x))
         loss = self.label_loss(network.head(seen), labels, all_labels, mix)
         part: Tensor = self.cause_task(seen, causes)
         return loss + part
