@@ -285,7 +285,7 @@ class TestFineTuning:
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
         resumed = make(tmp_path / "stopped", **settings)
-        assert (resumed.step, len(resumed.history)) == (0, 1)
+        assert (resumed.progress.step, len(resumed.progress.history)) == (0, 1)
         fitted = resumed.fit()
         for row, expected in zip(fitted.history, straight.history, strict=True):
             assert {**row, "time_s": 0} == {**expected, "time_s": 0}

@@ -304,7 +304,7 @@ class TestNonFinite:
         # The checkpoint of step 5 is there to go on from.
         monkeypatch.setattr(Supervised, "label_loss", right)
         resumed = make(tmp_path, recipe(checkpoint_every_s=0.0))
-        assert resumed.step == 5
+        assert resumed.progress.step == 5
         assert same(resumed.network.state_dict(), after[-1])
 
     def test_scores_that_are_no_numbers_stop_it_too(self, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ class TestGoingOn:
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
         resumed = make(tmp_path / "stopped", chosen)
-        assert resumed.step == stop_at
+        assert resumed.progress.step == stop_at
         fitted = resumed.fit()
         assert same(fitted.network.state_dict(), straight.network.state_dict())
         for row, expected in zip(fitted.history, straight.history, strict=True):
@@ -488,7 +488,7 @@ class TestSecondTask:
         step = stopped._train_step
 
         def stop_at_six(*arguments: Any) -> None:
-            if stopped.step == 6:
+            if stopped.progress.step == 6:
                 raise KeyboardInterrupt
             step(*arguments)
 
@@ -496,7 +496,7 @@ class TestSecondTask:
         with pytest.raises(KeyboardInterrupt):
             stopped.fit()
         resumed = with_causes(tmp_path / "parts", causes=[0, 1], cause_weight=0.5)
-        assert resumed.step == 6
+        assert resumed.progress.step == 6
         assert same(whole.network.state_dict(), resumed.fit().network.state_dict())
 
     @pytest.mark.parametrize("causes", [[], [-1], [0], [1, -1]])
@@ -621,5 +621,5 @@ class TestPrecision:
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
         resumed = make(tmp_path / "stopped", chosen)
-        assert resumed.step == 2
+        assert resumed.progress.step == 2
         assert same(resumed.fit().network.state_dict(), straight.network.state_dict())

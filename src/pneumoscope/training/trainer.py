@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +40,7 @@ from pneumoscope.training.mixing import mix_films
 from pneumoscope.training.objective import Causes, make_objective
 from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
 from pneumoscope.training.probe import fit_probe
+from pneumoscope.training.progress import Best, Progress
 from pneumoscope.training.randomness import seed_init, seed_step
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.sampler import make_sampler
@@ -157,14 +157,13 @@ class Trainer:
         if device.device.type != "cpu":
             self.resident = torch.from_numpy(np.array(train.pixels)).to(device.device)
 
-        self.step = 0
         self.lr = 0.0
-        self.loss_sum, self.loss_count = 0.0, 0
-        self.history: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"auroc": -1.0, "epoch": 0, "weights": None}
-        self.elapsed_s = 0.0
-        self.pretraining: Pretraining | None = None
-        self._take_up(state)
+        self.progress = Progress()
+        if state is not None:
+            self.progress = Progress.from_dict(state)
+            self.objective.load_state_dict(state["objective"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
 
     @property
     def cause_counts(self) -> dict[str, int] | None:
@@ -181,12 +180,13 @@ class Trainer:
             RunFolderError: the saved state of masked autoencoding is another's, or damaged.
             StorageError: the state cannot be saved.
         """
-        if self.recipe.mae.epochs and self.pretraining is None:
+        progress = self.progress
+        if self.recipe.mae.epochs and progress.pretraining is None:
             self._pretrain()
-        self._started = time.monotonic() - self.elapsed_s
+        self._started = time.monotonic() - progress.elapsed_s
         self._saved = time.monotonic()
-        self.recorder.start(self.step, self.num_steps)
-        if self.recipe.pretrained.weights and not self.history:
+        self.recorder.start(progress.step, self.num_steps)
+        if self.recipe.pretrained.weights and not progress.history:
             self._start_from_pretrained()
         objective = parallel(self.objective, self.group, self.device)
         for epoch, index in self._batches():
@@ -197,11 +197,14 @@ class Trainer:
             elif self._is_checkpoint_due():
                 self._save()
         share_state(self.average.network, self.group)
-        network, epoch = self.average.network, int(self.history[-1]["epoch"])
+        network, epoch = self.average.network, int(progress.history[-1]["epoch"])
         if self.config.keep == "best":
-            network.load_state_dict(self.best["weights"])
-            epoch = self.best["epoch"]
-        return Fitted(network.eval(), self.history, epoch, self.elapsed_s, self.pretraining)
+            assert progress.best.weights is not None
+            network.load_state_dict(progress.best.weights)
+            epoch = progress.best.epoch
+        return Fitted(
+            network.eval(), progress.history, epoch, progress.elapsed_s, progress.pretraining
+        )
 
     def _pretrain(self) -> None:
         """Trains the network by masked autoencoding, before any label is shown."""
@@ -210,7 +213,7 @@ class Trainer:
         def batch(index: NDArray[np.int64]) -> Tensor:
             return network_input(self.augment(self._pixels(index)), self.recipe.model.in_chans)
 
-        self.pretraining = pretrain(
+        self.progress.pretraining = pretrain(
             self.network,
             self.recipe,
             len(self.train.labels),
@@ -221,7 +224,7 @@ class Trainer:
             group=self.group,
             on_epoch=self.recorder.pretraining,
         )
-        self.elapsed_s = self.pretraining.time_s
+        self.progress.elapsed_s = self.progress.pretraining.time_s
         self.average = WeightAverage(self.network, self.config.ema_decay)
 
     def _start_from_pretrained(self) -> None:
@@ -238,24 +241,26 @@ class Trainer:
                 device=self.device,
                 group=self.group,
             )
-            self.loss_sum, self.loss_count = loss, 1
+            self.progress.loss_sum, self.progress.loss_count = loss, 1
             self.average = WeightAverage(self.network, self.config.ema_decay)
             self._validate(0)
             self._save()
 
     def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yields (epoch from 1, film indices of the global batch) from the next step on."""
-        while self.step < self.num_steps and not self._is_patience_lost():
-            epoch, batch = divmod(self.step, self.steps_per_epoch)
+        progress = self.progress
+        while progress.step < self.num_steps and not self._is_patience_lost():
+            epoch, batch = divmod(progress.step, self.steps_per_epoch)
             order = self.sampler.order(epoch)
             for start in range(batch, self.steps_per_epoch):
-                if self.step >= self.num_steps:
+                if progress.step >= self.num_steps:
                     return
                 yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
 
     def _train_step(self, objective: nn.Module, epoch: int, index: NDArray[np.int64]) -> None:
         """One optimizer step on the global batch ``index``, of which this process does a part."""
-        seed_step(self.config.seed, self.step, self.group.rank)
+        progress = self.progress
+        seed_step(self.config.seed, progress.step, self.group.rank)
         mine = index[self.group.rank :: self.group.world_size]
         labels = torch.from_numpy(self.train.labels[mine]).to(self.device.device)
         all_labels = torch.from_numpy(self.train.labels[index]).to(self.device.device)
@@ -271,7 +276,7 @@ class Trainer:
             loss = objective(x, labels, all_labels, mix, causes)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
-            raise self._not_finite("loss of", self.step + 1, global_loss, epoch)
+            raise self._not_finite("loss of", progress.step + 1, global_loss, epoch)
         self._set_lr()
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
@@ -280,21 +285,19 @@ class Trainer:
             self.objective.parameters(), self.config.clip_grad_norm
         )
         if not torch.isfinite(grad_norm):
-            raise self._not_finite("gradient of", self.step + 1, float(grad_norm), epoch)
+            raise self._not_finite("gradient of", progress.step + 1, float(grad_norm), epoch)
         self.optimizer.step()
-        self.step += 1
-        self.average.update(self.network, self.step)
-        self.loss_sum += global_loss
-        self.loss_count += 1
-        self.elapsed_s = time.monotonic() - self._started
+        progress.add_step(global_loss)
+        self.average.update(self.network, progress.step)
+        progress.elapsed_s = time.monotonic() - self._started
         self.recorder.step(
             {
-                "step": self.step,
+                "step": progress.step,
                 "epoch": epoch,
                 "loss": global_loss,
                 "lr": self.lr,
                 "grad_norm": float(grad_norm),
-                "time_s": round(self.elapsed_s, 3),
+                "time_s": round(progress.elapsed_s, 3),
             }
         )
 
@@ -312,7 +315,7 @@ class Trainer:
 
     def _set_lr(self) -> None:
         self.lr = lr_at(
-            self.step,
+            self.progress.step,
             peak=self.config.lr,
             num_steps=self.num_steps,
             warmup_steps=round(self.config.warmup_epochs * self.steps_per_epoch),
@@ -322,8 +325,9 @@ class Trainer:
             parameters["lr"] = self.lr * parameters["lr_scale"]
 
     def _is_validation_due(self, epoch: int) -> bool:
-        is_epoch_end = self.step % self.steps_per_epoch == 0
-        return self.step == self.num_steps or (is_epoch_end and epoch % self.config.eval_every == 0)
+        step = self.progress.step
+        is_epoch_end = step % self.steps_per_epoch == 0
+        return step == self.num_steps or (is_epoch_end and epoch % self.config.eval_every == 0)
 
     def _validate(self, epoch: int) -> None:
         """Scores the validation films with the averaged weights and keeps the best, by copy.
@@ -331,6 +335,7 @@ class Trainer:
         In the precision of training: these scores choose the epoch and stand in the history. Those
         that are kept, by which the threshold is set, are computed anew in float32.
         """
+        progress = self.progress
         share_state(self.average.network, self.group)
         logits = score_together(
             self.average.network,
@@ -340,31 +345,27 @@ class Trainer:
             dtype=self.device.dtype,
         )
         if not np.isfinite(logits).all():
-            raise self._not_finite("validation score after", self.step, float("nan"), epoch)
+            raise self._not_finite("validation score after", progress.step, float("nan"), epoch)
         margin = logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL]
         auroc = float(roc_auc_score(self.val.labels, margin))
         val_loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.val.labels))
-        self.elapsed_s = time.monotonic() - self._started
+        progress.elapsed_s = time.monotonic() - self._started
         row = {
             "epoch": epoch,
-            "train_loss": self.loss_sum / self.loss_count,
+            "train_loss": progress.take_mean_loss(),
             "val_loss": float(val_loss),
             "val_auroc": auroc,
             "lr": self.lr,
-            "time_s": round(self.elapsed_s, 3),
+            "time_s": round(progress.elapsed_s, 3),
         }
-        self.loss_sum, self.loss_count = 0.0, 0
-        self.history.append(row)
-        if self.config.keep == "best" and auroc > self.best["auroc"]:
+        progress.history.append(row)
+        if self.config.keep == "best" and auroc > progress.best.auroc:
             weights = {k: v.clone() for k, v in self.average.network.state_dict().items()}
-            self.best = {"auroc": auroc, "epoch": epoch, "weights": weights}
-        self.recorder.epoch({"step": self.step, **row})
+            progress.best = Best(auroc, epoch, weights)
+        self.recorder.epoch({"step": progress.step, **row})
 
     def _is_patience_lost(self) -> bool:
-        if self.config.keep == "last":
-            return False
-        since_best = [row for row in self.history if row["epoch"] > self.best["epoch"]]
-        return len(since_best) >= self.config.patience
+        return self.config.keep == "best" and self.progress.is_patience_lost(self.config.patience)
 
     def _is_checkpoint_due(self) -> bool:
         is_due = time.monotonic() - self._saved >= self.config.checkpoint_every_s
@@ -376,31 +377,12 @@ class Trainer:
                 self.path,
                 {
                     **self.identity,
-                    "step": self.step,
+                    **self.progress.to_dict(),
                     "objective": self.objective.state_dict(),
                     "average": self.average.network.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
-                    "loss_sum": self.loss_sum,
-                    "loss_count": self.loss_count,
-                    "history": self.history,
-                    "best": self.best,
-                    "elapsed_s": self.elapsed_s,
                     "film_weights": self.sampler.state(),
-                    "pretraining": asdict(self.pretraining) if self.pretraining else None,
                 },
             )
         barrier(self.group)
         self._saved = time.monotonic()
-
-    def _take_up(self, state: dict[str, Any] | None) -> None:
-        if state is None:
-            return
-        self.objective.load_state_dict(state["objective"])
-        self.average.network.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
-        self.loss_sum, self.loss_count = state["loss_sum"], state["loss_count"]
-        self.history, self.best = state["history"], state["best"]
-        self.elapsed_s = state["elapsed_s"]
-        if state["pretraining"]:
-            self.pretraining = Pretraining(**state["pretraining"])
