@@ -4,7 +4,8 @@ The same size of network (``vit_scratch``), films, split, batch size, number of 
 precision in all, one after the other on the same machine:
 
 - ``pneumoscope``: the trainer with ``configs/scratch.toml``, but no teacher, no augmentation and no
-  dropped branches, like the two others; the cache is built from nothing, and that counts.
+  dropped branches, like the two others, and with what a short schedule wants (``SHORT``); the cache
+  is built from nothing, and that counts.
 - ``pneumoscope, adamw``: the same with the optimizer, rate and warm-up of the two others.
 - ``pneumoscope, augmented``: the recipe's augmentation, smoothed labels and dropped branches too.
   It learns more slowly and holds better elsewhere.
@@ -62,14 +63,20 @@ from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.objective import class_weights
-from pneumoscope.training.optimizer import lr_at
 from pneumoscope.training.recorder import Recorder
+from pneumoscope.training.schedule import lr_at
 from pneumoscope.training.trainer import Trainer
 
 LARGE_BATCH = 1024
 """Of bare steps on a GPU, beside the recipe's, which leaves it waiting for the next launch."""
-WARMUP = 0.25
-"""Epochs of warm-up with Muon, whose steps have one length from the first on."""
+SHORT = (
+    "training.warmup_epochs=0.25",
+    "training.lr=2e-3",
+    "model.patch_drop_rate=0.75",
+    "training.last_patch_drop_rate=0.4",
+)
+"""What so short a schedule wants otherwise than the recipe: Muon's steps have one length from the
+first on, and the patches that early epochs leave out pay for those that the last one sees."""
 SIZES = {"dim": 256, "depth": 6, "heads": 8, "mlp_dim": 1024}
 
 
@@ -338,12 +345,12 @@ def main() -> None:
     epochs, rate = arguments.epochs, arguments.rate
     warmup = min(arguments.warmup, epochs / 6)
     overrides = ["distillation.teacher=", "training.eval_every=1", "training.patience=99"]
-    overrides += [f"training.epochs={epochs}", f"training.seed={arguments.seed}", *arguments.set]
+    overrides += [f"training.epochs={epochs}", f"training.seed={arguments.seed}"]
     plain = ["model.drop_path_rate=0", "training.label_smoothing=0"]
     adamw = ["training.optimizer=adamw", f"training.lr={rate}", f"training.warmup_epochs={warmup}"]
-    augmented = load_recipe("scratch", [*overrides, f"training.warmup_epochs={WARMUP}"])
-    recipe = load_recipe("scratch", [*overrides, *plain, f"training.warmup_epochs={WARMUP}"])
-    with_adamw = load_recipe("scratch", [*overrides, *plain, *adamw])
+    augmented = load_recipe("scratch", [*overrides, *SHORT, *arguments.set])
+    recipe = load_recipe("scratch", [*overrides, *plain, *SHORT, *arguments.set])
+    with_adamw = load_recipe("scratch", [*overrides, *plain, *SHORT, *adamw, *arguments.set])
     with tempfile.TemporaryDirectory() as folder:
         films = open_films(arguments.data, Path(folder) / "split.csv", DataConfig(), Console())
     parts = {name: list(films.rows(name)) for name in ("train", "val")}

@@ -134,8 +134,9 @@ def config_page() -> str:
         "\nA recipe is a TOML file; `--set section.key=value` changes one value. An unknown key, a "
         "wrong type and a value out of range are refused by name. How they are used, and which "
         "keys do not go together: [training](../training.md#levers).\n",
-        "A default of `-` means that the key is left out: the network's own value holds, and "
-        "`max_steps` has no limit. `model.name` is one of the names of [models](../models.md).\n",
+        "A default of `-` means that the key is left out: the network's own value holds, "
+        "`max_steps` has no limit, and `last_patch_drop_rate` is the rate of all epochs. "
+        "`model.name` is one of the names of [models](../models.md).\n",
         "## At the top\n",
         *keys_table(Recipe),
     ]

@@ -120,6 +120,16 @@ class TestValues:
         values["model"]["name"] = "vit_scratch"
         assert parse_recipe(values, "").training.optimizer == "muon"
 
+    def test_patch_dropout_ends_somewhere_only_if_it_begins(self) -> None:
+        values: dict[str, Any] = {"name": "a", "training": {"last_patch_drop_rate": 0.4}}
+        expected = (
+            "mine.toml: recipe: training.last_patch_drop_rate is where model.patch_drop_rate ends; "
+            "set that too"
+        )
+        assert refusal(values) == expected
+        values["model"] = {"patch_drop_rate": 0.75}
+        assert parse_recipe(values, "").training.last_patch_drop_rate == 0.4
+
     def test_a_cnn_has_no_teacher(self) -> None:
         values = {"name": "a", "model": {"name": "cnn"}, "distillation": {"teacher": "b"}}
         expected = "mine.toml: recipe: distillation is for Vision Transformers, not cnn"
@@ -150,13 +160,13 @@ class TestHash:
     def test_every_value_but_those_of_display_and_saving_changes_it(self) -> None:
         base = {
             "name": "a",
-            "model": {"name": "vit_scratch"},
+            "model": {"name": "vit_scratch", "patch_drop_rate": 0.3},
             "training": {"class_weights": False},
         }
         plain = parse_recipe(base, "").model_dump(mode="json")
         seen = {parse_recipe(base, "").sha256}
         others: dict[str, Any] = {
-            "name": "b", "title": "x", "model.name": "cnn", "data.split": "stratified",
+            "name": "b", "title": "x", "model.name": "vit_ti16", "data.split": "stratified",
             "training.device": "cpu", "training.precision": "float32", "bundle.dtype": "float32",
             "distillation.teacher": "t", "augmentation.scale_max": 2.0, "training.max_steps": 4,
             "model.in_chans": 1, "model.gelu": "tanh", "model.standardize": True,

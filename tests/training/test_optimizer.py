@@ -1,14 +1,11 @@
 """Parameter groups, schedule and moving average."""
 
-import itertools
-import math
-
 import pytest
 import torch
 from torch import nn
 
 from pneumoscope.models.build import build_model
-from pneumoscope.training.optimizer import Optimizers, WeightAverage, lr_at, make_optimizer
+from pneumoscope.training.optimizer import Optimizers, WeightAverage, make_optimizer
 
 
 def test_decay_is_kept_off_biases_norms_and_embeddings():
@@ -68,25 +65,6 @@ def test_both_optimizers_go_on_from_a_saved_state():
     train(second, resumed, range(2, 4))
     for key, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[key]), key
-
-
-def test_the_schedule_warms_up_and_ends_low():
-    rates = [
-        lr_at(step, peak=2.0, num_steps=100, warmup_steps=10, min_ratio=0.01) for step in range(100)
-    ]
-    assert rates[0] == pytest.approx(0.2)
-    assert rates[9] == max(rates) == 2.0
-    assert rates[-1] == pytest.approx(0.02)
-    middle = 10 + 89 // 2
-    cosine = 0.5 * (1 + math.cos(math.pi * (middle - 10) / 89))
-    assert rates[middle] == pytest.approx(2.0 * (0.01 + 0.99 * cosine))
-    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
-
-
-@pytest.mark.parametrize("num_steps", [1, 2, 3])
-def test_the_schedule_of_a_very_short_run_is_positive(num_steps):
-    for step in range(num_steps):
-        assert lr_at(step, peak=1.0, num_steps=num_steps, warmup_steps=2, min_ratio=0.01) > 0
 
 
 def test_the_average_follows_its_formula():

@@ -18,6 +18,7 @@ from pneumoscope.files import write_json
 from pneumoscope.models.build import build_model
 from pneumoscope.models.bundles import save_weights
 from pneumoscope.models.scoring import score_pixels
+from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training import sampler
 from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
@@ -578,6 +579,44 @@ class TestLevers:
         assert len(mixes) == 4
         assert len({float(mix.share) for mix in mixes}) == 4
         assert all(len(mix.labels) == 12 for mix in mixes)
+
+
+class TestPatchDropout:
+    def chosen(self) -> Recipe:
+        plain = recipe("vit_scratch", epochs=3, checkpoint_every_s=0.0)
+        values = plain.model_dump()
+        values["model"]["patch_drop_rate"] = 0.75  # of 4 patches
+        values["training"]["last_patch_drop_rate"] = 0.25
+        return parse_recipe(values, "tiny")
+
+    def test_later_epochs_see_more_patches_and_answers_all(self, tmp_path: Path) -> None:
+        recorder = Notes()
+        trainer = make(tmp_path, self.chosen(), recorder=recorder)
+        assert isinstance(trainer.network, VisionTransformer)
+        seen: list[int] = []
+        trainer.network.blocks[0].register_forward_hook(
+            lambda layer, inputs, output: seen.append(output.shape[1])
+        )
+        network = trainer.fit().network
+        assert seen == [1 + 1] * 4 + [1 + 2] * 4 + [1 + 3] * 4
+        assert isinstance(network, VisionTransformer)
+        assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 1 + 4, 256)
+
+    def test_a_stopped_run_goes_on_with_the_patches_of_its_epoch(self, tmp_path: Path) -> None:
+        straight = make(tmp_path / "straight", self.chosen()).fit()
+        recorder = Notes()
+        trainer = make(tmp_path / "stopped", self.chosen(), recorder=recorder)
+
+        def stop() -> None:
+            if len(recorder.steps) == 7:
+                raise KeyboardInterrupt
+
+        recorder.on_step = stop
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit()
+        resumed = make(tmp_path / "stopped", self.chosen())
+        assert resumed.progress.step == 6
+        assert same(resumed.fit().network.state_dict(), straight.network.state_dict())
 
 
 class TestPrecision:

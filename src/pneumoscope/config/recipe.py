@@ -58,6 +58,14 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _patch_dropout_has_a_beginning(self) -> "Recipe":
+        if self.training.last_patch_drop_rate is not None and self.model.patch_drop_rate is None:
+            raise ValueError(
+                "training.last_patch_drop_rate is where model.patch_drop_rate ends; set that too"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _classes_are_balanced_once(self) -> "Recipe":
         training = self.training
         if training.balanced_sampler and training.style_sampler:

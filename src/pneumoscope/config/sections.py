@@ -155,6 +155,11 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = Field(
         0.05, description="decoupled weight decay"
     )
+    last_patch_drop_rate: Fraction | None = Field(
+        None,
+        description="share of patches that the last epoch leaves out, to which epochs go in equal "
+        "steps from `model.patch_drop_rate`; left out, all epochs have that",
+    )
     label_smoothing: Fraction = Field(0.05, description="label smoothing of the cross-entropy")
     class_weights: bool = Field(
         True, description="weigh classes inversely to their share of the training split"

@@ -22,8 +22,9 @@ from pneumoscope.training.checkpoint import load_state, save_state
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, barrier, from_main, parallel, sum_over
 from pneumoscope.training.masked_autoencoder import MaskedAutoencoder
-from pneumoscope.training.optimizer import lr_at, make_optimizer
+from pneumoscope.training.optimizer import make_optimizer
 from pneumoscope.training.randomness import epoch_order, seed_init, seed_masking
+from pneumoscope.training.schedule import lr_at
 
 STATE = "mae.pt"
 _BETAS = (0.9, 0.95)  # He et al., table 8

@@ -1,7 +1,6 @@
-"""Parameter groups of AdamW and Muon, the learning-rate schedule, the moving average of weights."""
+"""Parameter groups of AdamW and Muon, the moving average of weights."""
 
 import copy
-import math
 import re
 from itertools import chain
 from typing import Any, Literal
@@ -112,23 +111,6 @@ def _layer_of(name: str, depth: int) -> int:
         return 0
     block = _block_of(name)
     return depth + 1 if block < 0 else block + 1
-
-
-def lr_at(step: int, *, peak: float, num_steps: int, warmup_steps: int, min_ratio: float) -> float:
-    """Returns the learning rate of step ``step``, counted from 0.
-
-    Linear from ``peak / warmup_steps`` to ``peak`` over the warm-up, then half a cosine down to
-    ``min_ratio * peak`` at the last step.
-
-    Source: Loshchilov & Hutter, "SGDR" (arXiv:1608.03983), equation 5, without restarts.
-
-    >>> [round(lr_at(s, peak=1, num_steps=6, warmup_steps=2, min_ratio=0), 2) for s in range(6)]
-    [0.5, 1.0, 1.0, 0.75, 0.25, 0.0]
-    """
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, num_steps - 1 - warmup_steps)
-    return peak * (min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class WeightAverage:

@@ -38,12 +38,13 @@ from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
 from pneumoscope.training.mixing import mix_films
 from pneumoscope.training.objective import Causes, make_objective
-from pneumoscope.training.optimizer import WeightAverage, lr_at, make_optimizer
+from pneumoscope.training.optimizer import WeightAverage, make_optimizer
 from pneumoscope.training.probe import fit_probe
 from pneumoscope.training.progress import Best, Progress
 from pneumoscope.training.randomness import seed_init, seed_step
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.sampler import make_sampler
+from pneumoscope.training.schedule import lr_at, patch_drop_rate_at
 
 
 @dataclass(frozen=True)
@@ -271,13 +272,14 @@ class Trainer:
             parts = (torch.from_numpy(self.causes[part]) for part in (mine, index))
             causes = Causes(*(part.to(self.device.device) for part in parts))
 
+        self._set_lr()
+        self._set_patch_drop_rate(epoch)
         self.objective.train()
         with self.device.autocast:
             loss = objective(x, labels, all_labels, mix, causes)
         global_loss = sum_over(self.group, loss)
         if not np.isfinite(global_loss):
             raise self._not_finite("loss of", progress.step + 1, global_loss, epoch)
-        self._set_lr()
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
         (loss * self.group.world_size).backward()
@@ -323,6 +325,14 @@ class Trainer:
         )
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.lr * parameters["lr_scale"]
+
+    def _set_patch_drop_rate(self, epoch: int) -> None:
+        first, last = self.recipe.model.patch_drop_rate, self.config.last_patch_drop_rate
+        if first is not None and last is not None:
+            assert isinstance(self.network, VisionTransformer)
+            self.network.patch_drop_rate = patch_drop_rate_at(
+                epoch, first=first, last=last, num_epochs=self.config.epochs
+            )
 
     def _is_validation_due(self, epoch: int) -> bool:
         step = self.progress.step
