@@ -1,8 +1,8 @@
-"""Writes ``docs/reference/`` from the code, and the tables of results from scores and records.
+"""Writes ``docs/reference/`` from the code, and tables of results from scores and records.
 
-The reference has the command line, the keys of recipes and the messages. The tables stand in the
-README and in the pages on results; they are made from the shipped bundles' scores and the records
-in ``benchmarks/results``, without a film.
+The reference has the command line, the keys of recipes and the messages. The tables are those of
+the README, two of which stand in other pages too; they are made from the shipped bundles' scores
+and the records in ``benchmarks/results``, without a film.
 
 ::
 
@@ -135,8 +135,8 @@ def config_page() -> str:
         "wrong type and a value out of range are refused by name. How they are used, and which "
         "keys do not go together: [training](../training.md#levers).\n",
         "A default of `-` means that the key is left out: the network's own value holds, "
-        "`max_steps` has no limit, and `last_patch_drop_rate` is the rate of all epochs. "
-        "`model.name` is one of the names of [models](../models.md).\n",
+        "`max_steps` has no limit, and without `last_patch_drop_rate` all epochs leave out as many "
+        "patches. `model.name` is one of the names of [models](../models.md).\n",
         "## At the top\n",
         *keys_table(Recipe),
     ]

@@ -25,7 +25,7 @@ OTHER_SEEDS = {
     "scratch": "scratch-trials/muon-seed-{}.json",
     "pretrained_ti16": "ti16-trials/six-epochs-seed-{}.json",
 }
-"""Records of the seeds 1 and 2; seed 0 is the shipped bundle."""
+"""Records of the seeds 1 and 2 of every shipped bundle, which is seed 0."""
 SINGLE_RUNS = {
     "ViT-Ti/16, its linear probe alone, one run": "ti16-trials/linear-probe.json",
     "CNN and ViT-Ti/16 averaged, one run": "ensemble-cnn-ti16.json",
@@ -50,7 +50,11 @@ def filled(text: str) -> str:
 
     Raises:
         KeyError: it names a table that there is not.
+        ValueError: a table has no end of its own.
     """
+    marks = re.findall(r"<!-- (table: |end of table)", text)
+    if marks != ["table: ", "end of table"] * (len(marks) // 2):
+        raise ValueError("a table of results has no beginning or no end; correct its comments")
     return re.sub(
         r"(<!-- table: (\w+) -->)\n.*?(<!-- end of table -->)",
         lambda found: f"{found[1]}\n\n{tables()[found[2]]}\n\n{found[3]}",
@@ -74,7 +78,7 @@ def seeds_table(models: Sequence[ModelResult]) -> str:
         others = (record(OTHER_SEEDS[model.recipe].format(seed)) for seed in (1, 2))
         runs = [model.summaries("test")[1], *map(at_threshold, others)]
         spreads = [mean_and_sd([run[metric] for run in runs]) for metric in METRICS]
-        cells = [f"{decimals(s[0])} ± {decimals(s[1])}" for s in spreads if s]
+        cells = [f"{decimals(s[0])} ± {decimals(s[1])}" if s else "-" for s in spreads]
         rows.append((f"{model.name}, three seeds", *cells))
     for name, path in SINGLE_RUNS.items():
         run = at_threshold(record(path))

@@ -120,6 +120,13 @@ class TestValues:
         values["model"]["name"] = "vit_scratch"
         assert parse_recipe(values, "").training.optimizer == "muon"
 
+    def test_a_cnn_leaves_out_no_patches_in_the_end_either(self) -> None:
+        values = {"name": "a", "model": {"name": "cnn"}, "training": {"last_patch_drop_rate": 0.4}}
+        expected = (
+            "mine.toml: recipe: training.last_patch_drop_rate is for Vision Transformers, not cnn"
+        )
+        assert refusal(values) == expected
+
     def test_patch_dropout_ends_somewhere_only_if_it_begins(self) -> None:
         values: dict[str, Any] = {"name": "a", "training": {"last_patch_drop_rate": 0.4}}
         expected = (

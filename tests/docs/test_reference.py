@@ -41,8 +41,24 @@ def test_a_table_is_made_anew(tmp_path, monkeypatch):
     before, header, *_, after = page.read_text().split("\n\n")
     assert (before, after) == ("before\n<!-- table: seeds -->", "<!-- end of table -->\nafter\n")
     assert header.startswith("| at the recall-first threshold | AUROC |")
-    with pytest.raises(KeyError, match="no_such"):
-        filled("<!-- table: no_such -->\n<!-- end of table -->")
+    monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
+    assert generate.main() == 0
+    page.write_text(page.read_text().replace("CNN, three seeds | .98", "CNN, three seeds | .99"))
+    assert generate.main() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("<!-- table: no_such -->\n<!-- end of table -->", KeyError),
+        ("<!-- table: seeds -->\n", ValueError),
+        ("<!-- end of table -->\n", ValueError),
+        ("<!-- table: seeds -->\n<!-- table: seeds -->\n<!-- end of table -->\n", ValueError),
+    ],
+)
+def test_a_table_without_a_name_or_an_end_is_refused(text, error):
+    with pytest.raises(error):
+        filled(text)
 
 
 def test_a_stale_page_is_found(tmp_path, monkeypatch, capsys):

@@ -192,6 +192,11 @@ def test_the_second_task_adds_its_loss_and_reaches_the_network(kind):
     seen = network.represent(network.forward_features(x))
     torch.testing.assert_close(network.head(seen), network(x))
     torch.testing.assert_close(both - plain, objective.cause_task(seen, Causes(CAUSES, CAUSES)))
+    if isinstance(network, VisionTransformer) and kind != "distilled":  # the guide asks for all
+        shapes = []
+        network.blocks[-1].mlp.register_forward_hook(lambda *call: shapes.append(call[2].shape))
+        objective.train()(x, y, y, None, Causes(CAUSES, CAUSES))
+        assert [shape[1] for shape in shapes] == [1]
     (both - plain).backward()
     assert network.head.weight.grad.abs().max() < 1e-6  # the first head is not concerned
     first = next(network.parameters())

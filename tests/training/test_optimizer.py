@@ -1,4 +1,4 @@
-"""Parameter groups, schedule and moving average."""
+"""Parameter groups and moving average."""
 
 import pytest
 import torch

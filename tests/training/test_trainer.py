@@ -582,16 +582,18 @@ class TestLevers:
 
 
 class TestPatchDropout:
-    def chosen(self) -> Recipe:
-        plain = recipe("vit_scratch", epochs=3, checkpoint_every_s=0.0)
+    def chosen(self, **training: Any) -> Recipe:
+        plain = recipe("vit_scratch", **{"epochs": 3, "checkpoint_every_s": 0.0, **training})
         values = plain.model_dump()
         values["model"]["patch_drop_rate"] = 0.75  # of 4 patches
         values["training"]["last_patch_drop_rate"] = 0.25
         return parse_recipe(values, "tiny")
 
-    def test_later_epochs_see_more_patches_and_answers_all(self, tmp_path: Path) -> None:
-        recorder = Notes()
-        trainer = make(tmp_path, self.chosen(), recorder=recorder)
+    @pytest.mark.parametrize("cut", [{}, {"epochs": 30, "max_steps": 12}], ids=str)
+    def test_later_epochs_see_more_patches_and_answers_all(
+        self, tmp_path: Path, cut: dict[str, int]
+    ) -> None:
+        trainer = make(tmp_path, self.chosen(**cut))
         assert isinstance(trainer.network, VisionTransformer)
         seen: list[int] = []
         trainer.network.blocks[0].register_forward_hook(

@@ -46,6 +46,7 @@ class Recipe(Section):
             "model.standardize": self.model.standardize is not None,
             "model.gelu": self.model.gelu is not None,
             "model.pos_embed_init": self.model.pos_embed_init is not None,
+            "training.last_patch_drop_rate": self.training.last_patch_drop_rate is not None,
             "training.layer_decay": self.training.layer_decay != 1.0,
             "training.optimizer muon": self.training.optimizer == "muon",
             "mae": self.mae.epochs > 0,

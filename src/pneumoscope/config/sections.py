@@ -157,8 +157,9 @@ class TrainingConfig(Section):
     )
     last_patch_drop_rate: Fraction | None = Field(
         None,
-        description="share of patches that the last epoch leaves out, to which epochs go in equal "
-        "steps from `model.patch_drop_rate`; left out, all epochs have that",
+        description="share of patches that the last of two or more epochs leaves out; epochs go "
+        "there in equal steps from `model.patch_drop_rate` (ViT only). If not given, all epochs "
+        "leave out as many",
     )
     label_smoothing: Fraction = Field(0.05, description="label smoothing of the cross-entropy")
     class_weights: bool = Field(

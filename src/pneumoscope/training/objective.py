@@ -131,9 +131,10 @@ class Supervised(nn.Module):
         network = self.network
         assert isinstance(network, ResNet | VisionTransformer)
         if isinstance(network, VisionTransformer):
-            seen = network.represent(network.encode(x, class_only=True)[0])
+            features, _ = network.encode(x, class_only=True)
         else:
-            seen = network.represent(network.forward_features(x))
+            features = network.forward_features(x)
+        seen = network.represent(features)
         loss = self.label_loss(network.head(seen), labels, all_labels, mix)
         part: Tensor = self.cause_task(seen, causes)
         return loss + part

@@ -1,4 +1,4 @@
-"""Parameter groups of AdamW and Muon, the moving average of weights."""
+"""Parameter groups of AdamW and Muon, and the moving average of weights."""
 
 import copy
 import re

@@ -23,8 +23,8 @@ class Progress:
 
     Attributes:
         step: optimizer steps done.
-        loss_sum: of the steps since the last validation.
-        loss_count: how many these are.
+        loss_sum: summed losses of the steps since the last validation, in nats.
+        loss_count: number of those steps.
         history: a row of figures for every validation.
         best: the best of them.
         elapsed_s: seconds of training, masked autoencoding included.
@@ -46,7 +46,11 @@ class Progress:
         self.loss_count += 1
 
     def take_mean_loss(self) -> float:
-        """Returns the mean loss of the steps since this was last asked; there is one at least."""
+        """Returns the mean loss of the steps since this was last asked, in nats.
+
+        Raises:
+            ZeroDivisionError: there was no step.
+        """
         mean = self.loss_sum / self.loss_count
         self.loss_sum, self.loss_count = 0.0, 0
         return mean
@@ -56,7 +60,7 @@ class Progress:
         return sum(row["epoch"] > self.best.epoch for row in self.history) >= patience
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all of it as plain values and tensors, which are not copied."""
+        """Returns all of it as plain values and tensors, none of them copied."""
         pretraining = asdict(self.pretraining) if self.pretraining else None
         return {**vars(self), "best": vars(self.best), "pretraining": pretraining}
 

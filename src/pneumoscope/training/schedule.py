@@ -23,11 +23,12 @@ def lr_at(step: int, *, peak: float, num_steps: int, warmup_steps: int, min_rati
 def patch_drop_rate_at(epoch: int, *, first: float, last: float, num_epochs: int) -> float:
     """Returns the share of patches that epoch ``epoch``, counted from 1, leaves out.
 
-    In equal steps from ``first`` to ``last``: early epochs are cheap, late ones see films nearly as
-    they are answered, whole. It is the same throughout an epoch, so that tensors keep their sizes.
+    In equal steps from ``first`` to ``last``, both in [0, 1); a single epoch has ``first``. Early
+    epochs are cheap, late ones see more of what is answered by: the whole film. It is the same
+    throughout an epoch, so that tensors keep their sizes.
 
-    Source: Li et al., "Scaling Language-Image Pre-training via Masking" (arXiv:2212.00794), whose
-    networks are tuned on whole images last ("unmasking"), to close that gap; here by degrees.
+    Source: Li et al., "Scaling Language-Image Pre-training via Masking" (arXiv:2212.00794), who
+    train on few patches and tune on whole images last ("unmasking"); here it goes by degrees.
 
     >>> [round(patch_drop_rate_at(e, first=0.75, last=0.25, num_epochs=3), 2) for e in (1, 2, 3)]
     [0.75, 0.5, 0.25]

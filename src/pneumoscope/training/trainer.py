@@ -1,5 +1,6 @@
 """The loop, whole: films in, weights and their history out."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -330,8 +331,9 @@ class Trainer:
         first, last = self.recipe.model.patch_drop_rate, self.config.last_patch_drop_rate
         if first is not None and last is not None:
             assert isinstance(self.network, VisionTransformer)
+            num_epochs = math.ceil(self.num_steps / self.steps_per_epoch)
             self.network.patch_drop_rate = patch_drop_rate_at(
-                epoch, first=first, last=last, num_epochs=self.config.epochs
+                epoch, first=first, last=last, num_epochs=num_epochs
             )
 
     def _is_validation_due(self, epoch: int) -> bool:
