@@ -135,8 +135,8 @@ def config_page() -> str:
         "wrong type and a value out of range are refused by name. How they are used, and which "
         "keys do not go together: [training](../training.md#levers).\n",
         "A default of `-` means that the key is left out: the network's own value holds, "
-        "`max_steps` has no limit, and without `last_patch_drop_rate` all epochs leave out as many "
-        "patches. `model.name` is one of the names of [models](../models.md).\n",
+        "`max_steps` has no limit, and every epoch has `model.patch_drop_rate` where there is no "
+        "`last_patch_drop_rate`. `model.name` is one of the names of [models](../models.md).\n",
         "## At the top\n",
         *keys_table(Recipe),
     ]

@@ -50,17 +50,18 @@ def filled(text: str) -> str:
 
     Raises:
         KeyError: it names a table that there is not.
-        ValueError: a table has no end of its own.
+        ValueError: a table has no end of its own, or its comment is not as above.
     """
-    marks = re.findall(r"<!-- (table: |end of table)", text)
-    if marks != ["table: ", "end of table"] * (len(marks) // 2):
-        raise ValueError("a table of results has no beginning or no end; correct its comments")
-    return re.sub(
+    marks = re.findall(r"<!--\s*(table|end of table)\b", text)
+    content, num_tables = re.subn(
         r"(<!-- table: (\w+) -->)\n.*?(<!-- end of table -->)",
         lambda found: f"{found[1]}\n\n{tables()[found[2]]}\n\n{found[3]}",
         text,
         flags=re.DOTALL,
     )
+    if marks != ["table", "end of table"] * num_tables:
+        raise ValueError("a table of results has no beginning or no end; correct its comments")
+    return content
 
 
 @cache

@@ -103,7 +103,7 @@ def test_what_a_crop_and_contrast_cost_at_the_least():
         for bundle in ("cnn", "scratch", "pretrained_ti16")
         for change in ("cropped: 80 %", "more contrast: 2.0")
     ]
-    assert min(lost) >= float(said)
+    assert float(said) <= min(lost) < float(said) + 0.1
 
 
 def test_side_letters():
@@ -584,6 +584,11 @@ def seconds_to(line: dict[str, Any], target: float) -> float:
     return next(seconds for seconds, auroc in line["curve"] if auroc >= target)
 
 
+def epochs_to(line: dict[str, Any], target: float) -> int:
+    """After how many epochs that was."""
+    return next(epoch for epoch, (_, auroc) in enumerate(line["curve"], 1) if auroc >= target)
+
+
 def test_the_speed_of_training_with_patches_by_degrees():
     first, *lines = lines_of("train-by-degrees.jsonl")
     text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
@@ -617,7 +622,7 @@ def test_the_speed_of_training_with_patches_by_degrees():
     assert agrees(" ".join(said), *ratios(0.98))
     assert all(line["curve"][0][1] < 0.98 <= line["curve"][1][1] for pair in pairs for line in pair)
     (said,) = re.findall(
-        r"it is otherwise\*\*: to \.95 (\S+), (\S+) and (\S+) times, to \.97 (\S+), (\S+) and "
+        r"By seed: to \.95 (\S+), (\S+) and (\S+) times, to \.97 (\S+), (\S+) and "
         r"(\S+), since vit-pytorch stands higher after one epoch, to \.975 (\S+), (\S+) and "
         r"(\S+), to \.985 (\S+), (\S+) and ([\d.]+\d)\.",
         text,
@@ -628,23 +633,30 @@ def test_the_speed_of_training_with_patches_by_degrees():
         r"it takes vit-pytorch (\S+), (\S+) and (\S+) times as long to an AUROC of \.98", shortfalls
     )
     assert agrees(" ".join(said), *ratios(0.98))
-    (said,) = re.findall(r"it is (\S+) to (\S+) times with some seeds", shortfalls)
-    small = [r for t in (0.95, 0.97, 0.975, 0.985) for r in ratios(t) if r < 1.9]
-    assert agrees(" ".join(said), min(small), max(small))
+    sooner = [
+        ratio(pair, target)
+        for target in (0.95, 0.97, 0.975, 0.98, 0.985)
+        for pair in pairs
+        if epochs_to(pair[1], target) < epochs_to(pair[0], target)
+    ]
+    for page in (text, shortfalls):
+        (said,) = re.findall(r"an epoch sooner it is (\S+) to (\S+) times", page)
+        assert agrees(" ".join(said), min(sooner), max(sooner))
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    (said,) = re.findall(r"vit-pytorch takes (\S+) times as long and more to", changes)
-    assert agrees(said, min(ratios(0.98)))
+    (said,) = re.findall(r"vit-pytorch takes (\S+) to (\S+) times as long to a", changes)
+    assert agrees(" ".join(said), min(ratios(0.98)), max(ratios(0.98)))
     (said,) = re.findall(
         r"lower of the two final AUROCs of a seed we are (\S+), (\S+) and (\S+) times as fast\. "
-        r"\*\*To a target",
+        r"\*\*To a target that vit-pytorch passes",
         text,
     )
     lower = [ratio(pair, min(line["auroc"] for line in pair)) for pair in pairs]
     assert agrees(" ".join(said), *lower)
     (third,) = (line for line in lines if line["name"] == "transformers")
-    (said,) = re.findall(r"comes to (\S+ \(\d+\), .*? which we pass \S+) times as fast\.", text)
-    curve = [value for seconds, auroc in third["curve"] for value in (auroc, seconds)]
-    assert agrees(said, *curve, third["seconds"] / seconds_to(runs[0][0], third["auroc"]))
+    (said,) = re.findall(r"comes to (\S+ \(\d+\), .*?), which we pass more than four times", text)
+    assert agrees(said, *(value for seconds, auroc in third["curve"] for value in (auroc, seconds)))
+    after_the_first = np.diff([seconds for seconds, _ in third["curve"]])
+    assert 3 * after_the_first.min() / seconds_to(runs[0][0], third["auroc"]) > 4
     (said,) = re.findall(
         r"reach (\S+) of the rate .* \(median of six, (\S+) to (\S+)\): (\d+) GFLOP/s", text
     )
@@ -658,25 +670,49 @@ def test_what_patches_by_degrees_gain():
     text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
     _, *now = lines_of("train-by-degrees.jsonl")
     _, *before = lines_of("train-three-epochs.jsonl")
-    ours = [
-        [line["curve"] for line in some if line["name"] == "pneumoscope" and line["set"] == []]
-        for some in (now, [line for line in before if line.get("code", "").startswith("class")])
-    ]
-    assert [len(curves) for curves in ours] == [3, 3]
-    (seconds, auroc), (seconds_before, auroc_before) = (
-        np.array(curves).mean(axis=0).T for curves in ours
-    )
+    chosen = [line["curve"] for line in now if line.get("note") == "second epoch .6, not .575"]
+    means = []
+    for some in (now, before):
+        ours = [
+            line["curve"]
+            for line in some
+            if line["name"] == "pneumoscope" and line["set"] == [] and "trial" not in line
+            if line["code"] != "left-out patches not projected"
+        ]
+        theirs = [
+            line["curve"]
+            for line in some
+            if line["name"] == "vit-pytorch" and line["rate"] == 3.5e-4 and "trial" not in line
+            if not line.get("repeated_later")
+        ]
+        assert (len(ours), len(theirs)) == (3, 3)
+        seconds, auroc = np.array(ours).mean(axis=0).T
+        means.append((auroc, np.array(theirs).mean(axis=0)[:, 0] / seconds))
+    (auroc, ratio), (auroc_before, ratio_before) = means
     (said,) = re.findall(
-        r"of the table above at (\S+), so .* seeds 0 to 2 ended at (\S+) \(\[below\].*?time, "
-        r"(\d+) s for three epochs and (\d+) for two, where it was (\d+) and (\d+) in the mean",
+        r"ends at (\S+) in the mean; the three of the table above end at (\S+), with three in five "
+        r"left out throughout at 3e-3 they ended at (\S+) \(\[below\]",
         text,
     )
-    expected = [auroc[2], auroc_before[2], seconds[2], seconds[1]]
-    assert agrees(" ".join(said), *expected, seconds_before[2], seconds_before[1])
+    ends = np.mean([curve[-1][1] for curve in chosen])
+    assert agrees(" ".join(said), ends, auroc[2], auroc_before[2])
+    (said,) = re.findall(
+        r"let see: (\S+) times as fast as vit-pytorch where it was (\S+), at (\S+) where it was "
+        r"(\S+)\. The whole schedule sees a little more and costs no less: (\S+) times, as",
+        text,
+    )
+    expected = [ratio[1], ratio_before[1], auroc[1], auroc_before[1], ratio[2]]
+    assert agrees(" ".join(said), *expected)
+    assert ratio_before[2] == pytest.approx(ratio[2], abs=0.05)
 
 
 def test_trials_of_the_rate_and_of_the_patches():
     trials = [line for line in lines_of("train-by-degrees.jsonl") if "trial" in line]
+    theirs = trials.pop()
+    text = (ROOT / "docs/training-speed.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"at 3.5e-4, (\.\d+) at (\S+)\)\.", text)
+    assert agrees(said[0], theirs["auroc"])
+    assert (theirs["name"], theirs["rate"]) == ("vit-pytorch", float(said[1]))
     rows = table("docs/training-speed.md", "| rate | left out, first epoch to last | seed 3 |")
     shown = 0
     for rate, patches, *cells in rows:

@@ -53,6 +53,9 @@ def test_a_table_is_made_anew(tmp_path, monkeypatch):
         ("<!-- table: no_such -->\n<!-- end of table -->", KeyError),
         ("<!-- table: seeds -->\n", ValueError),
         ("<!-- end of table -->\n", ValueError),
+        ("<!-- table: no-such -->\n<!-- end of table -->\n", ValueError),
+        ("<!-- table: seeds --> \n<!-- end of table -->\n", ValueError),
+        ("<!--table: seeds -->\n<!-- end of table -->\n", ValueError),
         ("<!-- table: seeds -->\n<!-- table: seeds -->\n<!-- end of table -->\n", ValueError),
     ],
 )

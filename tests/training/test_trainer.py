@@ -589,9 +589,11 @@ class TestPatchDropout:
         values["training"]["last_patch_drop_rate"] = 0.25
         return parse_recipe(values, "tiny")
 
-    @pytest.mark.parametrize("cut", [{}, {"epochs": 30, "max_steps": 12}], ids=str)
+    @pytest.mark.parametrize(
+        ("cut", "steps"), [({}, (4, 4, 4)), ({"epochs": 30, "max_steps": 10}, (4, 4, 2))]
+    )
     def test_later_epochs_see_more_patches_and_answers_all(
-        self, tmp_path: Path, cut: dict[str, int]
+        self, tmp_path: Path, cut: dict[str, int], steps: tuple[int, ...]
     ) -> None:
         trainer = make(tmp_path, self.chosen(**cut))
         assert isinstance(trainer.network, VisionTransformer)
@@ -600,7 +602,7 @@ class TestPatchDropout:
             lambda layer, inputs, output: seen.append(output.shape[1])
         )
         network = trainer.fit().network
-        assert seen == [1 + 1] * 4 + [1 + 2] * 4 + [1 + 3] * 4
+        assert seen == [1 + kept for kept, times in enumerate(steps, 1) for _ in range(times)]
         assert isinstance(network, VisionTransformer)
         assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 1 + 4, 256)
 

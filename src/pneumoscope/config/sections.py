@@ -157,9 +157,9 @@ class TrainingConfig(Section):
     )
     last_patch_drop_rate: Fraction | None = Field(
         None,
-        description="share of patches that the last of two or more epochs leaves out; epochs go "
-        "there in equal steps from `model.patch_drop_rate` (ViT only). If not given, all epochs "
-        "leave out as many",
+        description="share of patches that the last epoch leaves out; epochs go there in equal "
+        "steps from `model.patch_drop_rate`, which the first has (ViT only). If not given, every "
+        "epoch has `model.patch_drop_rate`",
     )
     label_smoothing: Fraction = Field(0.05, description="label smoothing of the cross-entropy")
     class_weights: bool = Field(
