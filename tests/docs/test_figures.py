@@ -251,6 +251,27 @@ def test_one_lever_at_a_time():
             assert agrees(cell, line[key]), (recipe, changed, key)
 
 
+def test_what_is_said_of_patches_by_degrees_and_of_a_row_that_was_repeated():
+    text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    found = {
+        tuple(change for change in line["set"] if "teacher" not in change): line
+        for line in reversed(lines_of("block-validation.jsonl"))  # of twins the first: today's
+        if line["recipe"] == "scratch"
+    }
+    first, last = "model.patch_drop_rate=0.75", "training.last_patch_drop_rate=0.4"
+    short = "training.epochs=12"
+    runs = (found[first, short, last], found[(short,)])
+    (said,) = re.findall(
+        r"throughout: (\S+) and (\S+) \(one run each\), in (\S+) and (\S+) minutes", text
+    )
+    assert agrees(" ".join(said), *(run[k] for k in ("auroc", "minutes") for run in runs))
+    (said,) = re.findall(
+        r"repeated by today's, in (\S+) with other work beside: (\.\d+) where", text
+    )
+    again = found[short, "training.lr=0.0015"]
+    assert agrees(" ".join(said), again["minutes"], again["auroc"])
+
+
 def test_larger_cnns_on_blocks():
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     shown = re.findall(

@@ -322,22 +322,27 @@ class TestNonFinite:
         assert not (tmp_path / "state.pt").exists()
 
 
+def stop_after(step: int, folder: Path, chosen: Recipe) -> None:
+    """Trains until the next step is done but not saved, as a kill does."""
+    recorder = Notes()
+    trainer = make(folder, chosen, recorder=recorder)
+
+    def stop() -> None:
+        if len(recorder.steps) == step + 1:
+            raise KeyboardInterrupt
+
+    recorder.on_step = stop
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+
+
 @pytest.mark.usefixtures("linear")
 class TestGoingOn:
     @pytest.mark.parametrize("stop_at", [1, 4, 7])
     def test_a_stopped_run_ends_like_one_that_was_not(self, tmp_path: Path, stop_at: int) -> None:
         chosen = recipe(epochs=3, ema_decay=0.9, checkpoint_every_s=0.0)
         straight = make(tmp_path / "straight", chosen).fit()
-        recorder = Notes()
-        trainer = make(tmp_path / "stopped", chosen, recorder=recorder)
-
-        def stop() -> None:
-            if len(recorder.steps) == stop_at + 1:  # this step is lost, those before are kept
-                raise KeyboardInterrupt
-
-        recorder.on_step = stop
-        with pytest.raises(KeyboardInterrupt):
-            trainer.fit()
+        stop_after(stop_at, tmp_path / "stopped", chosen)
         resumed = make(tmp_path / "stopped", chosen)
         assert resumed.progress.step == stop_at
         fitted = resumed.fit()
@@ -608,16 +613,7 @@ class TestPatchDropout:
 
     def test_a_stopped_run_goes_on_with_the_patches_of_its_epoch(self, tmp_path: Path) -> None:
         straight = make(tmp_path / "straight", self.chosen()).fit()
-        recorder = Notes()
-        trainer = make(tmp_path / "stopped", self.chosen(), recorder=recorder)
-
-        def stop() -> None:
-            if len(recorder.steps) == 7:
-                raise KeyboardInterrupt
-
-        recorder.on_step = stop
-        with pytest.raises(KeyboardInterrupt):
-            trainer.fit()
+        stop_after(6, tmp_path / "stopped", self.chosen())
         resumed = make(tmp_path / "stopped", self.chosen())
         assert resumed.progress.step == 6
         assert same(resumed.fit().network.state_dict(), straight.network.state_dict())
@@ -653,16 +649,7 @@ class TestPrecision:
     def test_muon_goes_on_from_where_it_was(self, tmp_path: Path) -> None:
         chosen = recipe("vit_scratch", epochs=2, optimizer="muon", checkpoint_every_s=0.0)
         straight = make(tmp_path / "straight", chosen).fit()
-        recorder = Notes()
-        trainer = make(tmp_path / "stopped", chosen, recorder=recorder)
-
-        def stop() -> None:
-            if len(recorder.steps) == 3:
-                raise KeyboardInterrupt
-
-        recorder.on_step = stop
-        with pytest.raises(KeyboardInterrupt):
-            trainer.fit()
+        stop_after(2, tmp_path / "stopped", chosen)
         resumed = make(tmp_path / "stopped", chosen)
         assert resumed.progress.step == 2
         assert same(resumed.fit().network.state_dict(), straight.network.state_dict())
