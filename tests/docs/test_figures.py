@@ -900,10 +900,15 @@ def test_how_long_attention_takes():
     text = (ROOT / "docs/training-speed.md").read_text(encoding="utf-8")
     pattern = r"takes (\.\d+) s where it\s+took (\.\d+) .*?, and (\.\d+) where it took (\.\d+)"
     (shown,) = re.findall(pattern, text)
-    now_and_before = [
-        line[key] for line in lines_of("attention.jsonl") for key in ("written_out", "fused")
-    ]
-    assert agrees(" ".join(shown), *now_and_before)
+    lines = lines_of("attention.jsonl")
+    times = [line[key] for line in lines for key in ("written_out", "fused")]
+    assert agrees(" ".join(shown), *times[:4])
+    (shown,) = re.findall(
+        r"half of their speed, it is (\S+) for (\S+) and (\S+) for (\S+), of which the backward "
+        r"pass of the kernel is (\S+) and (\.\d+)\.",
+        text,
+    )
+    assert agrees(" ".join(shown), *times[4:], *(line["kernel_backward"] for line in lines[2:]))
 
 
 NUM_TRAIN = 4173  # films of the published split
