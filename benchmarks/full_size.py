@@ -22,12 +22,15 @@ import torch
 
 import pneumoscope as ps
 from pneumoscope.config import load_recipe
-from pneumoscope.data.augmentation import Augmenter
 from pneumoscope.models.build import build_model, num_parameters
-from pneumoscope.models.scoring import network_input, score_pixels
-from pneumoscope.training.device import choose_device
+from pneumoscope.models.scoring import score_pixels
+from pneumoscope.training.device import Device, choose_device
+from pneumoscope.training.distributed import Group
+from pneumoscope.training.feed import Feed
+from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.objective import Supervised
 from pneumoscope.training.optimizer import WeightAverage, make_optimizer
+from pneumoscope.training.step import make_step
 
 D, DEPTH, HEADS, MLP, CLASSES = 768, 12, 12, 3072, 21_843
 
@@ -79,6 +82,12 @@ def peak_mib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
+def finish(device: Device) -> None:
+    """Waits until a GPU has done what it was given."""
+    if device.device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
 def measure(weights: Path, img_size: int, batch_size: int) -> dict[str, object]:
     recipe = load_recipe("pretrained_b16", [f"model.img_size={img_size}"])
     device = choose_device()
@@ -97,29 +106,31 @@ def measure(weights: Path, img_size: int, batch_size: int) -> dict[str, object]:
     score_pixels(network, pixels[:16], batch_size=16, device=device.device)
     found |= {"score_films_per_s": 16 / (time.perf_counter() - start), "scored_mib": peak_mib()}
 
+    num_steps, num_warmups = (72, 8) if device.device.type == "cuda" else (4, 1)
+    films = LabelledFilms(
+        rng.integers(0, 256, (num_steps * batch_size, img_size, img_size), dtype=np.uint8),
+        np.arange(num_steps * batch_size) % 2,
+    )
+    feed = Feed(recipe, films, None, batch_size, device, Group())
     objective = Supervised(network, torch.ones(2), recipe.training.label_smoothing)
     objective.to(device.device).train()
     optimizer = make_optimizer(objective, recipe.training.weight_decay, recipe.training.layer_decay)
-    for group in optimizer.param_groups:
-        group["lr"] = 1e-5 * group["lr_scale"]
     average = WeightAverage(network, recipe.training.ema_decay)
-    augment = Augmenter(recipe.augmentation, img_size)
-    labels = torch.arange(batch_size, device=device.device) % 2
-    times = []
-    for step in range(4):
-        start = time.perf_counter()
-        x = network_input(augment(torch.from_numpy(pixels).to(device.device)), 3)
-        with device.autocast:
-            loss = objective(x, labels, labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), recipe.training.clip_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update(network, step + 1)
-        found["loss"] = float(loss.detach())  # also waits for a GPU
-        times.append(time.perf_counter() - start)
-    step_s = sorted(times[1:])[1]  # the first step allocates; of the others the median
+    rest = (recipe.training.clip_grad_norm, device, Group())
+    take_step = make_step(objective, optimizer, *rest)
+    take_step.set_lr(1e-5)
+    for step in range(num_steps):
+        if step == num_warmups:  # the first steps allocate, and set libraries up
+            finish(device)
+            start = time.perf_counter()
+        loss = take_step(feed.batch(step, step, np.arange(len(films.labels))))[0]
+        average.update(step + 1)
+    found["loss"] = float(loss)  # also waits for a GPU
+    step_s = (time.perf_counter() - start) / (num_steps - num_warmups)
     found |= {"step_s": step_s, "train_films_per_s": batch_size / step_s, "peak_mib": peak_mib()}
+    if device.device.type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name()}
+        found |= {"gpu_peak_mib": torch.cuda.max_memory_allocated() // 2**20}
     return {"device": device.reason, "img_size": img_size, "batch_size": batch_size, **found}
 
 

@@ -249,3 +249,22 @@ def test_where_it_lies(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert default_cache_dir() == Path(expected)
+
+
+@pytest.mark.parametrize(("size_bytes", "expected"), [(20_000, 1), (200_000, 5)])
+def test_small_films_are_decoded_in_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, expected: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    paths = [tmp_path / str(index) for index in range(3)]
+    for path in paths:
+        path.write_bytes(bytes(size_bytes))
+    assert module._num_threads([*paths, tmp_path / "missing"]) == expected
+
+
+def test_more_films_than_a_thread_takes_at_once(
+    films: Path, rows: list[SplitRow], folder: Path
+) -> None:
+    many = rows * 7
+    expected = [prepare(read_radiograph(films / row.path), 32) for row in many]
+    np.testing.assert_array_equal(open_cache(films, many, 32, folder), np.stack(expected))

@@ -22,7 +22,7 @@ def decomposed(shape: tuple[int, int], smallest: float) -> tuple[Tensor, Tensor,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_singular_vectors_stay_and_singular_values_become_alike(shape, dtype):
     u, values, v = decomposed(shape, smallest=0.05)
-    found = orthogonal(u @ torch.diag(values) @ v, dtype)
+    found = orthogonal((u @ torch.diag(values) @ v)[None], dtype)[0]
     assert found.dtype == dtype
     assert found.shape == shape
     inside = u.T @ found.float() @ v.T
@@ -36,20 +36,20 @@ def test_small_singular_values_are_raised_down_to_a_limit():
     u, _, v = decomposed((48, 48), smallest=1.0)
     values = torch.cat([torch.ones(1), torch.full((46,), 0.05), torch.tensor([1e-4])])
     values[1] = 0.002 * values.norm()
-    inside = (u.T @ orthogonal(u @ torch.diag(values) @ v) @ v.T).diagonal()
+    inside = (u.T @ orthogonal((u @ torch.diag(values) @ v)[None])[0] @ v.T).diagonal()
     assert inside[:-1].min() > 0.67
     assert inside[:-1].max() < 1.21
     assert inside[-1] < 0.2
 
 
 def test_the_scale_of_a_matrix_does_not_matter():
-    matrix = torch.randn(8, 12, generator=torch.Generator().manual_seed(1))
+    matrix = torch.randn(1, 8, 12, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(orthogonal(matrix * 1e4), orthogonal(matrix))
     torch.testing.assert_close(orthogonal(matrix * 1e-4), orthogonal(matrix))
 
 
 def test_a_matrix_of_zeros_stays_one():
-    assert not orthogonal(torch.zeros(3, 5)).any()
+    assert not orthogonal(torch.zeros(2, 3, 5)).any()
 
 
 def steps(make, gradients: list[Tensor]) -> Tensor:
@@ -91,6 +91,32 @@ def test_a_step_is_as_long_as_those_of_adamw_usually_are(shape):
 def test_decay_pulls_by_the_rate_and_nothing_else():
     nothing = torch.zeros(4, 4)
     torch.testing.assert_close(steps(ours, [nothing, nothing]), torch.full((4, 4), 0.995**2))
+
+
+def test_matrices_are_multiplied_together_and_move_as_if_alone():
+    generator = torch.Generator().manual_seed(4)
+    shapes = [(8, 4), (4, 8), (8, 4), (6, 6)]
+    gradients = [torch.randn(shape, generator=generator) for shape in shapes]
+    alone = [steps(ours, [gradient, gradient]) for gradient in gradients]
+    together = [nn.Parameter(torch.ones(shape)) for shape in shapes]
+    optimizer = Muon([{"params": together, "weight_decay": 0.05}], lr=0.1)
+    for _ in range(2):
+        for matrix, gradient in zip(together, gradients, strict=True):
+            matrix.grad = gradient.clone()
+        optimizer.step()
+    for matrix, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(matrix.detach(), expected)
+
+
+def test_a_rate_may_be_a_tensor():
+    gradients = [torch.randn(6, 4, generator=torch.Generator().manual_seed(5)) for _ in range(3)]
+
+    def by_tensor(matrix: nn.Parameter) -> Muon:
+        optimizer = ours(matrix)
+        optimizer.param_groups[0]["lr"] = torch.tensor(0.1)
+        return optimizer
+
+    torch.testing.assert_close(steps(by_tensor, gradients), steps(ours, gradients))
 
 
 def test_a_matrix_without_a_gradient_stays_where_it_is():

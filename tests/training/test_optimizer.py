@@ -75,7 +75,7 @@ def test_the_average_follows_its_formula():
         with torch.no_grad():
             model[0].weight.fill_(float(update))
         model[1].num_batches_tracked.fill_(update)
-        average.update(model, update)
+        average.update(update)
         decay = min(0.5, (1 + update) / (10 + update))
         expected = decay * expected + (1 - decay) * update
         assert average.network[0].weight.item() == pytest.approx(expected, rel=1e-5)
@@ -88,7 +88,7 @@ def test_no_decay_means_the_network_itself():
     average = WeightAverage(model, decay=0.0)
     with torch.no_grad():
         model.weight.fill_(7.0)
-    average.update(model, 1)
+    average.update(1)
     torch.testing.assert_close(average.network.weight, model.weight)
 
 

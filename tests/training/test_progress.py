@@ -41,11 +41,10 @@ def test_a_new_training_has_done_nothing():
 def test_the_mean_loss_is_that_of_the_steps_since_it_was_taken():
     progress = Progress()
     for loss in (1.0, 2.0):
-        progress.add_step(loss)
+        progress.add_loss(loss)
     assert progress.take_mean_loss() == 1.5
-    progress.add_step(5.0)
+    progress.add_loss(5.0)
     assert progress.take_mean_loss() == 5.0
-    assert progress.step == 3
     with pytest.raises(ZeroDivisionError):
         progress.take_mean_loss()
 

@@ -523,13 +523,13 @@ class TestLevers:
         seen: list[int] = []
         chosen = recipe(epochs=1, balanced_sampler=True, class_weights=False)
         trainer = make(tmp_path, chosen)
-        pixels = trainer._pixels
+        augmented = trainer.feed.augmented
 
         def note(index: Any) -> Tensor:
             seen.extend(index.tolist())
-            return pixels(index)
+            return augmented(index)
 
-        monkeypatch.setattr(trainer, "_pixels", note)
+        monkeypatch.setattr(trainer.feed, "augmented", note)
         trainer.fit()
         assert np.bincount(TRAIN.labels[seen]).tolist() == [24, 24]
         # Each of the 16 NORMAL films comes once or twice, and no PNEUMONIA film twice.

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,11 @@ from pneumoscope.data.preprocessing import PREPROCESSING_VERSION, prepare
 from pneumoscope.data.radiograph import read_radiograph
 from pneumoscope.data.split import SplitRow
 from pneumoscope.files import atomic_path, make_folder, sha256_of, write_text
+
+_BATCH = 16
+"""Films that a thread decodes in a row."""
+_SMALL_BYTES = 2**15
+"""A film's file of fewer is mostly Python's work to decode."""
 
 
 def default_cache_dir() -> Path:
@@ -82,8 +88,11 @@ def _build(
     img_size: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    def decode(row: SplitRow) -> NDArray[np.uint8]:
-        return prepare(read_radiograph(root / row.path), img_size)
+    paths = [root / row.path for row in rows]
+
+    def decode(start: int) -> list[NDArray[np.uint8]]:
+        batch = paths[start : start + _BATCH]
+        return [prepare(read_radiograph(path), img_size) for path in batch]
 
     for left in path.parent.glob(f".{path.name}.*.partial"):  # by a process that was killed
         left.unlink()
@@ -91,9 +100,22 @@ def _build(
     # Written film by film rather than into a map: on a full disk a write says so, a map kills.
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
-        # The decoders release the interpreter lock, so threads are enough.
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            for index, film in enumerate(pool.map(decode, rows)):
+        with ThreadPoolExecutor(max_workers=_num_threads(paths)) as pool:
+            films = chain.from_iterable(pool.map(decode, range(0, len(paths), _BATCH)))
+            for index, film in enumerate(films, 1):
                 stream.write(film.tobytes())
                 if on_progress:
-                    on_progress(index + 1, len(rows))
+                    on_progress(index, len(rows))
+
+
+def _num_threads(paths: Sequence[Path]) -> int:
+    """Returns in how many threads to decode: one a core, up to 8, where files are large.
+
+    The decoders release the interpreter lock, so threads are enough. But small films are mostly
+    Python's work, and threads that wait for the lock in turn take longer than one alone: of 224 px,
+    twice as long with 8 threads on 16 cores.
+    """
+    sizes = [path.stat().st_size for path in paths[:100] if path.is_file()]
+    if sum(sizes) < _SMALL_BYTES * len(sizes):
+        return 1
+    return min(8, os.cpu_count() or 1)

@@ -84,12 +84,12 @@ def from_main(group: Group, value: T) -> T:
     return box[0]
 
 
-def sum_over(group: Group, value: torch.Tensor) -> float:
-    """Returns the sum of every process's scalar ``value``."""
+def sum_over(group: Group, value: torch.Tensor) -> torch.Tensor:
+    """Returns the sum of every process's scalar ``value``, a scalar on the same device."""
     value = value.detach().clone()
     if group.world_size > 1:
         dist.all_reduce(value)
-    return float(value)
+    return value
 
 
 def share_state(network: nn.Module, group: Group) -> None:

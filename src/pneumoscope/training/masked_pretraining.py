@@ -106,7 +106,7 @@ def pretrain(
         x = batch(index[group.rank :: group.world_size])
         with device.autocast:
             loss = objective(x, len(index))
-        global_loss = sum_over(group, loss)
+        global_loss = float(sum_over(group, loss))
         if not np.isfinite(global_loss):
             raise NonFiniteLossError(
                 f"the masked autoencoder's loss of step {step + 1} (epoch {epoch + 1}) is "

@@ -58,30 +58,53 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """Moves every matrix that has a gradient; takes no closure."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["average"] = torch.zeros_like(parameter)
-                average = state["average"].lerp_(parameter.grad, 1 - _MOMENTUM)
-                ahead = parameter.grad.lerp(average, _MOMENTUM)
-                length = _RMS * math.sqrt(max(parameter.shape))
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(orthogonal(ahead, self.dtype), alpha=-group["lr"] * length)
+            lr = group["lr"]
+            for parameters in _alike(group["params"]):
+                length = lr * (_RMS * math.sqrt(max(parameters[0].shape)))
+                directions = orthogonal(self._ahead(parameters), self.dtype)
+                directions = directions.to(parameters[0].dtype)
+                torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+                if isinstance(lr, Tensor):  # where the step is recorded, for replays to look it up
+                    torch._foreach_sub_(parameters, (directions * length).unbind())
+                else:
+                    torch._foreach_add_(parameters, directions.unbind(), alpha=-length)
+
+    def _ahead(self, parameters: list[Tensor]) -> Tensor:
+        """Returns where the averaged gradients of M matrices are about to be: (M, ...)."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["average"] = torch.zeros_like(parameter)
+        averages = [self.state[parameter]["average"] for parameter in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - _MOMENTUM)
+        return torch.stack(torch._foreach_lerp(gradients, averages, _MOMENTUM))
 
 
-def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Returns nearly U V^T of ``matrix`` = U S V^T, in ``dtype``, by Newton-Schulz iteration.
+def _alike(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Returns those that have a gradient, by shape: matrices of one are multiplied at once."""
+    found: dict[torch.Size, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            found.setdefault(parameter.shape, []).append(parameter)
+    return list(found.values())
+
+
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Returns nearly U V^T of each matrix U S V^T, in ``dtype``, by Newton-Schulz iteration.
 
     Singular values come out between .67 and 1.21, those of less than .002 of the matrix's norm
     lower; a matrix of zeros stays one.
+
+    Args:
+        matrices: (M, rows, columns).
+        dtype: of the matrix products.
     """
     a, b, c = _QUINTIC
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if is_tall else matrix).to(dtype)
-    x = x / x.norm().clamp(min=1e-7)  # the largest singular value is at most 1
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if is_tall else matrices).to(dtype)
+    # The largest singular value is at most 1.
+    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(_NUM_ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if is_tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if is_tall else x

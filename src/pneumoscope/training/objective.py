@@ -73,7 +73,9 @@ class CauseTask(nn.Module):
             ignore_index=NO_CAUSE,
             reduction="sum",
         )
-        total = self.class_weights[causes.whole[causes.whole != NO_CAUSE]].sum()
+        # By a product, not by a mask: how many films a mask leaves, a GPU would have to tell first.
+        is_stated = causes.whole != NO_CAUSE
+        total = (self.class_weights[causes.whole.clamp(min=0)] * is_stated).sum()
         return self.weight * losses / (total + (total == 0))
 
 

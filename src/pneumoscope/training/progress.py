@@ -39,9 +39,8 @@ class Progress:
     elapsed_s: float = 0.0
     pretraining: Pretraining | None = None
 
-    def add_step(self, loss: float) -> None:
-        """Counts one more step."""
-        self.step += 1
+    def add_loss(self, loss: float) -> None:
+        """Counts the loss of one more step; the step itself was counted when it was done."""
         self.loss_sum += loss
         self.loss_count += 1
 

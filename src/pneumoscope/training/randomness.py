@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-_INIT, _ORDER, _STEP, _PROBE, _MASK = range(5)
+_INIT, _ORDER, _STEP, _PROBE, _MASK, _AUGMENT = range(6)
 
 
 def seed_init(seed: int) -> None:
@@ -19,6 +19,11 @@ def seed_init(seed: int) -> None:
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seeds torch for the augmentation and dropout of one step on one process."""
     torch.manual_seed(_stream(seed, _STEP, step, rank))
+
+
+def seed_augmentation(seed: int, step: int, rank: int) -> None:
+    """Seeds torch for augmenting at once the batches of several steps from ``step`` on."""
+    torch.manual_seed(_stream(seed, _AUGMENT, step, rank))
 
 
 def seed_probe(seed: int, view: int, start: int) -> None:

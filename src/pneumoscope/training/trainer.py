@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 
 from pneumoscope.bundle import Bundle
 from pneumoscope.config import Recipe
-from pneumoscope.data.augmentation import Augmenter
 from pneumoscope.data.patients import CAUSES
 from pneumoscope.errors import ConfigError, NonFiniteLossError
 from pneumoscope.labels import CLASS_NAMES, Label
@@ -33,19 +33,19 @@ from pneumoscope.training.distributed import (
     parallel,
     score_together,
     share_state,
-    sum_over,
 )
+from pneumoscope.training.feed import Feed
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.masked_pretraining import Pretraining, pretrain
-from pneumoscope.training.mixing import mix_films
-from pneumoscope.training.objective import Causes, make_objective
+from pneumoscope.training.objective import make_objective
 from pneumoscope.training.optimizer import WeightAverage, make_optimizer
 from pneumoscope.training.probe import fit_probe
 from pneumoscope.training.progress import Best, Progress
-from pneumoscope.training.randomness import seed_init, seed_step
+from pneumoscope.training.randomness import seed_init
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.sampler import make_sampler
 from pneumoscope.training.schedule import lr_at, patch_drop_rate_at
+from pneumoscope.training.step import make_step
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,12 @@ class Trainer:
             name=self.config.optimizer,
             dtype=device.dtype,
         )
-        self.augment = Augmenter(recipe.augmentation, recipe.model.img_size)
+        self.feed = Feed(recipe, train, self.causes, self.batch_size, device, group)
         state = load_state(self.path, self.identity)
         known = state["film_weights"] if state and self.config.style_sampler else None
         self.sampler = make_sampler(self.config, train, group, known)
-        # A GPU holds the whole data set; on the CPU the memory map serves.
-        self.resident: Tensor | None = None
-        if device.device.type != "cpu":
-            self.resident = torch.from_numpy(np.array(train.pixels)).to(device.device)
-
         self.lr = 0.0
+        self._unseen: list[tuple[dict[str, Any], Tensor]] = []
         self.progress = Progress()
         if state is not None:
             self.progress = Progress.from_dict(state)
@@ -191,8 +187,10 @@ class Trainer:
         if self.recipe.pretrained.weights and not progress.history:
             self._start_from_pretrained()
         objective = parallel(self.objective, self.group, self.device)
-        for epoch, index in self._batches():
-            self._train_step(objective, epoch, index)
+        rest = (self.config.clip_grad_norm, self.device, self.group)
+        self.take_step = make_step(objective, self.optimizer, *rest)
+        for epoch, place, order in self._places():
+            self._train_step(epoch, place, order)
             if self._is_validation_due(epoch):
                 self._validate(epoch)
                 self._save()
@@ -213,7 +211,7 @@ class Trainer:
         assert isinstance(self.network, VisionTransformer)
 
         def batch(index: NDArray[np.int64]) -> Tensor:
-            return network_input(self.augment(self._pixels(index)), self.recipe.model.in_chans)
+            return network_input(self.feed.augmented(index), self.recipe.model.in_chans)
 
         self.progress.pretraining = pretrain(
             self.network,
@@ -238,7 +236,7 @@ class Trainer:
                 self.recipe,
                 self.train,
                 self.val,
-                augment=self.augment,
+                augment=self.feed.augment,
                 film_weights=self.sampler.film_weights,
                 device=self.device,
                 group=self.group,
@@ -248,61 +246,49 @@ class Trainer:
             self._validate(0)
             self._save()
 
-    def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Yields (epoch from 1, film indices of the global batch) from the next step on."""
+    def _places(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        """Yields (epoch from 1, batch of it from 0, order of its films) from the next step on."""
         progress = self.progress
         while progress.step < self.num_steps and not self._is_patience_lost():
-            epoch, batch = divmod(progress.step, self.steps_per_epoch)
+            epoch, place = divmod(progress.step, self.steps_per_epoch)
             order = self.sampler.order(epoch)
-            for start in range(batch, self.steps_per_epoch):
+            for batch in range(place, self.steps_per_epoch):
                 if progress.step >= self.num_steps:
                     return
-                yield epoch + 1, order[start * self.batch_size : (start + 1) * self.batch_size]
+                yield epoch + 1, batch, order
 
-    def _train_step(self, objective: nn.Module, epoch: int, index: NDArray[np.int64]) -> None:
-        """One optimizer step on the global batch ``index``, of which this process does a part."""
+    def _train_step(self, epoch: int, place: int, order: NDArray[np.int64]) -> None:
+        """One optimizer step on a batch of the epoch, of which this process does a part."""
         progress = self.progress
-        seed_step(self.config.seed, progress.step, self.group.rank)
-        mine = index[self.group.rank :: self.group.world_size]
-        labels = torch.from_numpy(self.train.labels[mine]).to(self.device.device)
-        all_labels = torch.from_numpy(self.train.labels[index]).to(self.device.device)
-        x = network_input(self.augment(self._pixels(mine)), self.recipe.model.in_chans)
-        x, mix = mix_films(x, labels, self.recipe.augmentation)
-        causes = None
-        if self.causes is not None:
-            parts = (torch.from_numpy(self.causes[part]) for part in (mine, index))
-            causes = Causes(*(part.to(self.device.device) for part in parts))
-
+        batch = self.feed.batch(progress.step, place, order)
         self._set_lr()
         self._set_patch_drop_rate(epoch)
         self.objective.train()
-        with self.device.autocast:
-            loss = objective(x, labels, all_labels, mix, causes)
-        global_loss = sum_over(self.group, loss)
-        if not np.isfinite(global_loss):
-            raise self._not_finite("loss of", progress.step + 1, global_loss, epoch)
-        self.optimizer.zero_grad(set_to_none=True)
-        # The wrapper averages over processes; the parts must add up instead.
-        (loss * self.group.world_size).backward()
-        grad_norm = nn.utils.clip_grad_norm_(
-            self.objective.parameters(), self.config.clip_grad_norm
-        )
-        if not torch.isfinite(grad_norm):
-            raise self._not_finite("gradient of", progress.step + 1, float(grad_norm), epoch)
-        self.optimizer.step()
-        progress.add_step(global_loss)
-        self.average.update(self.network, progress.step)
+        found = self.take_step(batch)
+        progress.step += 1
+        self.average.update(progress.step)
         progress.elapsed_s = time.monotonic() - self._started
-        self.recorder.step(
-            {
-                "step": progress.step,
-                "epoch": epoch,
-                "loss": global_loss,
-                "lr": self.lr,
-                "grad_norm": float(grad_norm),
-                "time_s": round(progress.elapsed_s, 3),
-            }
-        )
+        done = {"step": progress.step, "epoch": epoch, "lr": self.lr}
+        self._unseen.append(({**done, "time_s": round(progress.elapsed_s, 3)}, found))
+        if len(self._unseen) >= self.take_step.wait_every:
+            self._look_at_steps()
+
+    def _look_at_steps(self) -> None:
+        """Takes note of the steps since the last look; their figures may lie on a GPU until then.
+
+        Raises:
+            NonFiniteLossError: the loss or gradient of one of them is not finite.
+        """
+        if not self._unseen:
+            return
+        found = torch.stack([figures for _, figures in self._unseen]).tolist()
+        for (done, _), (loss, grad_norm) in zip(self._unseen, found, strict=True):
+            for what, value in (("loss of", loss), ("gradient of", grad_norm)):
+                if not math.isfinite(value):
+                    raise self._not_finite(what, done["step"], value, done["epoch"])
+            self.progress.add_loss(loss)
+            self.recorder.step({**done, "loss": loss, "grad_norm": grad_norm})
+        self._unseen.clear()
 
     @staticmethod
     def _not_finite(what: str, step: int, value: float, epoch: int) -> NonFiniteLossError:
@@ -310,11 +296,6 @@ class Trainer:
             f"the {what} step {step} (epoch {epoch}) is {value}; the last checkpoint is untouched; "
             "lower training.lr or raise training.warmup_epochs, in another run folder"
         )
-
-    def _pixels(self, index: NDArray[np.int64]) -> Tensor:
-        if self.resident is not None:
-            return self.resident[torch.from_numpy(index).to(self.device.device)]
-        return torch.from_numpy(self.train.pixels[index])
 
     def _set_lr(self) -> None:
         self.lr = lr_at(
@@ -324,17 +305,17 @@ class Trainer:
             warmup_steps=round(self.config.warmup_epochs * self.steps_per_epoch),
             min_ratio=self.config.min_lr_ratio,
         )
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = self.lr * parameters["lr_scale"]
+        self.take_step.set_lr(self.lr)
 
     def _set_patch_drop_rate(self, epoch: int) -> None:
         first, last = self.recipe.model.patch_drop_rate, self.config.last_patch_drop_rate
         if first is not None and last is not None:
             assert isinstance(self.network, VisionTransformer)
             num_epochs = math.ceil(self.num_steps / self.steps_per_epoch)
-            self.network.patch_drop_rate = patch_drop_rate_at(
-                epoch, first=first, last=last, num_epochs=num_epochs
-            )
+            rate = patch_drop_rate_at(epoch, first=first, last=last, num_epochs=num_epochs)
+            if rate != self.network.patch_drop_rate:
+                self.network.patch_drop_rate = rate
+                self.take_step.forget()
 
     def _is_validation_due(self, epoch: int) -> bool:
         step = self.progress.step
@@ -347,6 +328,7 @@ class Trainer:
         In the precision of training: these scores choose the epoch and stand in the history. Those
         that are kept, by which the threshold is set, are computed anew in float32.
         """
+        self._look_at_steps()
         progress = self.progress
         share_state(self.average.network, self.group)
         logits = score_together(
@@ -384,6 +366,7 @@ class Trainer:
         return from_main(self.group, is_due)
 
     def _save(self) -> None:
+        self._look_at_steps()
         if self.group.is_main:
             save_state(
                 self.path,

@@ -1,0 +1,196 @@
+"""One step of the optimizer: launched piece by piece, or recorded once and replayed on a GPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pneumoscope.training.device import Device
+from pneumoscope.training.distributed import Group, sum_over
+from pneumoscope.training.mixing import Mix
+from pneumoscope.training.objective import Causes
+from pneumoscope.training.optimizer import Optimizers
+
+
+class Batch(NamedTuple):
+    """What the objective takes in a step, of B films of this process.
+
+    Attributes:
+        x: films (B, C, S, S), about in [-1, 1].
+        labels: their class indices (B,).
+        all_labels: class indices of the whole batch, over all processes.
+        mix: what else is in the films, where they are mixed.
+        causes: for the second task, where there is one.
+    """
+
+    x: Tensor
+    labels: Tensor
+    all_labels: Tensor
+    mix: Mix | None
+    causes: Causes | None
+
+
+class Step:
+    """Forward, backward, clipping and update, each launched as it comes.
+
+    Weights do not move where loss or gradient is not finite: it asks before the update, which on a
+    GPU means to wait for it.
+    """
+
+    wait_every = 1
+    """Steps after which a trainer may look at what they returned without holding anything up."""
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        optimizer: torch.optim.AdamW | Optimizers,
+        clip_grad_norm: float,
+        device: Device,
+        group: Group,
+    ) -> None:
+        """``objective`` takes the fields of a :class:`Batch`; it may be wrapped for processes."""
+        self.objective, self.optimizer = objective, optimizer
+        self.parameters = list(objective.parameters())
+        self.clip_grad_norm = clip_grad_norm
+        self.device, self.group = device, group
+
+    def set_lr(self, lr: float) -> None:
+        """Sets the learning rate of the next step, for each parameter group by its scale."""
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = lr * parameters["lr_scale"]
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns loss, over all processes, and norm of the gradient before clipping (2,)."""
+        found = self._gradients(batch)
+        if found.isfinite().all():
+            self.optimizer.step()
+        return found
+
+    def forget(self) -> None:
+        """What the network does with a batch is to change: nothing may be taken from before."""
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        with self.device.autocast:
+            loss = self.objective(*batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        # The wrapper averages over processes; the parts must add up instead.
+        (loss * self.group.world_size).backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_grad_norm)
+        return torch.stack([sum_over(self.group, loss), norm])
+
+
+class GraphedStep(Step):
+    """The same as one CUDA graph, so that the GPU need not wait for a thousand launches.
+
+    The first steps are launched one by one, since libraries set themselves up in them; the next is
+    recorded, and it and all later ones replay the recording on copies of their batches. Nothing
+    asks whether values are finite before the update: who trains looks every `wait_every` steps, and
+    at least before weights are kept.
+
+    Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture; random
+    numbers in a graph follow from the seed that is set before each replay.
+    """
+
+    wait_every = 64
+    _NUM_WARMUPS = 3
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        optimizer: torch.optim.AdamW | Optimizers,
+        clip_grad_norm: float,
+        device: Device,
+        group: Group,
+    ) -> None:
+        """As for :class:`Step`, on a CUDA device and for a single process."""
+        super().__init__(objective, optimizer, clip_grad_norm, device, group)
+        self._stream = torch.cuda.Stream(device.device)  # type: ignore[no-untyped-call]
+        scales = [parameters["lr_scale"] for parameters in optimizer.param_groups]
+        self._lr_scales = torch.tensor(scales, device=device.device)
+        self._lrs = torch.zeros_like(self._lr_scales)
+        self._num_launched = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def set_lr(self, lr: float) -> None:
+        """Sets the learning rate of the next step, where a recording looks for it too."""
+        super().set_lr(lr)
+        torch.mul(self._lr_scales, lr, out=self._lrs)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns loss and norm of the gradient before clipping (2,); does not wait for them."""
+        if self._num_launched < self._NUM_WARMUPS:
+            self._num_launched += 1
+            return self._launch(batch)
+        if self._graph is None:
+            self._record(batch)
+        assert self._graph is not None
+        for mine, given in zip(_tensors(self._batch), _tensors(batch), strict=True):
+            mine.copy_(given)
+        self._graph.replay()
+        return self._found.clone()
+
+    def forget(self) -> None:
+        """Drops the recording; the next step is launched, as the first were."""
+        self._graph = None
+        self._num_launched = min(self._num_launched, self._NUM_WARMUPS - 1)
+
+    def _launch(self, batch: Batch) -> Tensor:
+        """Steps on the stream on which it will be recorded."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            found = self._gradients(batch)
+            self.optimizer.step()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return found
+
+    def _record(self, batch: Batch) -> None:
+        """Records a step on a copy of ``batch``; that does not take it."""
+        self._batch = _copy(batch)
+        self.optimizer.zero_grad(set_to_none=True)  # gradients of a graph lie in its own memory
+        self._graph = torch.cuda.CUDAGraph()
+        with self._lrs_on_the_gpu(), torch.cuda.graph(self._graph, stream=self._stream):
+            self._found = self._gradients(self._batch)
+            self.optimizer.step()
+
+    @contextmanager
+    def _lrs_on_the_gpu(self) -> Iterator[None]:
+        groups = self.optimizer.param_groups
+        before = [parameters["lr"] for parameters in groups]
+        for parameters, lr in zip(groups, self._lrs, strict=True):
+            parameters.update(lr=lr, capturable=True)
+        try:
+            yield
+        finally:
+            for parameters, lr in zip(groups, before, strict=True):
+                parameters.update(lr=lr, capturable=False)
+
+
+def make_step(
+    objective: nn.Module,
+    optimizer: torch.optim.AdamW | Optimizers,
+    clip_grad_norm: float,
+    device: Device,
+    group: Group,
+) -> Step:
+    """Returns the kind of step that suits the machine; arguments as for :class:`Step`."""
+    is_graphed = device.device.type == "cuda" and group.world_size == 1
+    kind = GraphedStep if is_graphed else Step
+    return kind(objective, optimizer, clip_grad_norm, device, group)
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    """Returns all tensors of a batch, in one order."""
+    return [batch.x, batch.labels, batch.all_labels, *(batch.mix or ()), *(batch.causes or ())]
+
+
+def _copy(batch: Batch) -> Batch:
+    return Batch(
+        # A channel that is shown several times shares its memory, which cannot be written to.
+        batch.x.clone(memory_format=torch.contiguous_format),
+        batch.labels.clone(),
+        batch.all_labels.clone(),
+        Mix(*(part.clone() for part in batch.mix)) if batch.mix else None,
+        Causes(*(part.clone() for part in batch.causes)) if batch.causes else None,
+    )
