@@ -22,7 +22,7 @@ PAGES = ("README.md", "docs/accuracy.md", "docs/report.md")
 RECORDS = ROOT / "benchmarks" / "results"
 OTHER_SEEDS = {
     "cnn": "cnn-trials/epochs-40-seed-{}.json",
-    "scratch": "scratch-trials/muon-seed-{}.json",
+    "scratch": "scratch-trials/epochs-48-seed-{}.json",
     "pretrained_ti16": "ti16-trials/six-epochs-seed-{}.json",
 }
 """Records of the seeds 1 and 2 of every shipped bundle, which is seed 0."""
