@@ -974,9 +974,9 @@ def test_the_speed_of_training_by_graphs_on_a_gpu():
 
     (said,) = re.findall(
         r"AUROC of \.98 takes vit-pytorch (\S+), (\S+) and (\S+) times as long\*\*, to \.985 "
-        r"(\S+), (\S+) and (\S+) times, to the lower of the two final AUROCs of a seed (\S+), (\S+) and "
-        r"(\S+) times; after three epochs we end higher with every seed \((\S+) in the mean, (\S+) "
-        r"there\), (\S+), (\S+) and (\S+) times as soon\.",
+        r"(\S+), (\S+) and (\S+) times, to the lower of the two final AUROCs of a seed (\S+), "
+        r"(\S+) and (\S+) times; after three epochs we end higher with every seed \((\S+) in the "
+        r"mean, (\S+) there\), (\S+), (\S+) and (\S+) times as soon\.",
         text,
     )
     ends = [[line["auroc"] for line in some] for some in runs]

@@ -112,8 +112,7 @@ def _num_threads(paths: Sequence[Path]) -> int:
     """Returns in how many threads to decode: one a core, up to 8, where files are large.
 
     The decoders release the interpreter lock, so threads are enough. But small films are mostly
-    Python's work, and threads that wait for the lock in turn take longer than one alone: of 224 px,
-    twice as long with 8 threads on 16 cores.
+    Python's work, and threads that wait for the lock in turn take longer than one alone.
     """
     sizes = [path.stat().st_size for path in paths[:100] if path.is_file()]
     if sum(sizes) < _SMALL_BYTES * len(sizes):
