@@ -21,6 +21,8 @@ ADVICE = {
     "BundleError": "Copy the whole bundle again, name another, or train it again.",
     "TrainingError": "Train the teacher on the split of this run first, or name another in "
     "`[distillation]`.",
+    "RecordingError": "Set `PNEUMOSCOPE_NO_CUDA_GRAPHS=1` in the environment and start again: the "
+    "run goes on from its last checkpoint, each step launched piece by piece.",
     "NonFiniteLossError": "Start again in another run folder with a lower learning rate, a longer "
     'warm-up, or `training.precision = "float32"`.',
     "RunFolderError": "Choose another `--out`, or remove the folder if nothing in it is needed.",

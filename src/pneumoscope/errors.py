@@ -72,6 +72,10 @@ class TrainingError(PneumoscopeError):
     """Training cannot go on."""
 
 
+class RecordingError(TrainingError):
+    """A training step cannot be recorded for a GPU."""
+
+
 class NonFiniteLossError(TrainingError):
     """The loss stopped being a finite number."""
 

@@ -262,6 +262,18 @@ def test_small_films_are_decoded_in_one_thread(
     assert module._num_threads([*paths, tmp_path / "missing"]) == expected
 
 
+def test_who_is_stopped_does_not_decode_the_rest(
+    films: Path, rows: list[SplitRow], folder: Path, decoded: list[str]
+) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(films, rows * 100, 32, folder, stop)
+    assert len(decoded) < 300  # of 600
+    assert caches(folder) == []
+
+
 def test_more_films_than_a_thread_takes_at_once(
     films: Path, rows: list[SplitRow], folder: Path
 ) -> None:

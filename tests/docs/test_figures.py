@@ -534,7 +534,7 @@ def test_twice_as_long_for_the_scratch_vit():
     assert agrees(" ".join(said), *aurocs, long["log_loss"], short["log_loss"])
 
 
-def test_a_study_on_a_gpu_differs_as_seeds_do():
+def test_what_a_study_on_a_gpu_came_to():
     text = (ROOT / "docs/reproducibility.md").read_text(encoding="utf-8")
     models = record("study-h200.json")["models"]
     (said,) = re.findall(

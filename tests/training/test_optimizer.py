@@ -83,6 +83,16 @@ def test_the_average_follows_its_formula():
     assert not any(p.requires_grad for p in average.network.parameters())
 
 
+def test_the_average_goes_on_after_a_state_was_loaded():
+    model = nn.Linear(2, 2)
+    average = WeightAverage(model, decay=0.9)
+    state = {key: torch.ones_like(value) for key, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    average.network.load_state_dict({key: 3 * value for key, value in state.items()})
+    average.update(1000)
+    torch.testing.assert_close(average.network.weight, torch.full((2, 2), 0.9 * 3 + 0.1))
+
+
 def test_no_decay_means_the_network_itself():
     model = nn.Linear(2, 2)
     average = WeightAverage(model, decay=0.0)

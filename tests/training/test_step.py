@@ -1,9 +1,11 @@
 """A step of the optimizer, launched and, where there is a GPU, recorded and replayed."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pneumoscope.config import Recipe, parse_recipe
-from pneumoscope.errors import NonFiniteLossError
+from pneumoscope.errors import NonFiniteLossError, RecordingError
 from pneumoscope.models.build import build_model
 from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
@@ -38,6 +40,7 @@ def make(
     model: str = "cnn",
     causes: bool = False,
     optimizer: Any = "adamw",
+    layer_decay: float = 1.0,
     **options: Any,
 ) -> Step:
     """A step of a small network whose weights are the same every time."""
@@ -47,7 +50,7 @@ def make(
     if causes:
         task = CauseTask(network.head.in_features, torch.tensor([0, 1, 1, -1]), 0.5, 0.0)
     objective = Supervised(network, torch.ones(2), 0.1, cause_task=task).to(device.device).train()
-    chosen = make_optimizer(objective, 0.05, name=optimizer, dtype=device.dtype)
+    chosen = make_optimizer(objective, 0.05, layer_decay, name=optimizer, dtype=device.dtype)
     return kind(objective, chosen, 1.0, device, Group())
 
 
@@ -63,6 +66,16 @@ def batch(seed: int, device: Device, *, mixed: bool = False, causes: bool = Fals
 
 def weights(step: Step) -> dict[str, Tensor]:
     return {key: value.cpu() for key, value in copy.deepcopy(step.objective.state_dict()).items()}
+
+
+def lengths(step: Step, before: dict[str, Tensor]) -> list[float]:
+    """How far the weights of each parameter group have moved."""
+    names = {id(parameter): key for key, parameter in step.objective.named_parameters()}
+    found = []
+    for group in step.optimizer.param_groups:
+        moves = [p.detach().cpu() - before[names[id(p)]] for p in group["params"]]
+        found.append(float(torch.cat([move.flatten() for move in moves]).norm()))
+    return found
 
 
 def test_a_step_moves_weights_against_the_gradient_and_says_how_it_stands():
@@ -101,11 +114,38 @@ def test_weights_stay_where_a_value_is_not_finite(value):
     assert all(torch.equal(after[key], before[key]) for key in trained)
 
 
-def test_processes_and_cpus_launch_their_steps():
+def test_a_cpu_and_several_processes_launch_their_steps_and_so_does_who_asks(monkeypatch):
     made = make(Step, CPU)
     for device, group in ((CPU, Group()), (gpu(), Group(rank=0, world_size=2))):
         step = make_step(made.objective, made.optimizer, 1.0, device, group)
         assert type(step) is Step
+    monkeypatch.setenv("PNEUMOSCOPE_NO_CUDA_GRAPHS", "1")
+    assert type(make_step(made.objective, made.optimizer, 1.0, gpu(), Group())) is Step
+
+
+def test_what_cannot_be_recorded_is_said_and_leaves_no_recording(monkeypatch):
+    """Without a GPU: what torch raises where an operation cannot be captured."""
+
+    @contextmanager
+    def graph(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    for name, stand_in in (("Stream", Mock()), ("CUDAGraph", Mock()), ("graph", graph)):
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    step = make(GraphedStep, CPU, model="vit_scratch", optimizer="muon")
+    step._num_launched = 3
+    step.set_lr(1e-3)
+    with pytest.raises(RecordingError) as caught:
+        step(batch(0, CPU))
+    assert str(caught.value) == (
+        "a training step cannot be recorded as a CUDA graph (operation not permitted); set "
+        "PNEUMOSCOPE_NO_CUDA_GRAPHS=1 in the environment to launch each step piece by piece"
+    )
+    assert step._recording is None
+    for group in step.optimizer.param_groups:
+        assert group["lr"] == 1e-3
+        assert not group.get("capturable")
 
 
 def recipe(**training: Any) -> Recipe:
@@ -147,6 +187,7 @@ class TestOnAGpu:
         {"model": "cnn", "causes": True},
         {"model": "vit_scratch", "optimizer": "muon"},
         {"model": "vit_scratch", "mixed": True},
+        {"model": "vit_ti16", "layer_decay": 0.5},
     )
 
     @pytest.mark.parametrize("case", CASES)
@@ -162,7 +203,7 @@ class TestOnAGpu:
                 step.set_lr(1e-4 * (1 + number % 3))  # a recording must not keep the first
                 found.append(step(batch(number, device, **given)).tolist())
             assert found[1] == pytest.approx(found[0], rel=0.02)
-        assert replayed._graph is not None
+        assert replayed._recording is not None
         trained = [key for key, _ in launched.objective.named_parameters()]
         moved = [
             torch.cat([(weights(step)[key] - before[key]).flatten() for key in trained])
@@ -170,6 +211,11 @@ class TestOnAGpu:
         ]
         assert torch.cosine_similarity(*moved, dim=0) > 0.95
         assert moved[1].norm() == pytest.approx(moved[0].norm(), rel=0.02)
+        # A wrong rate of one group would be lost in the whole.
+        for one, other in zip(
+            *(lengths(step, before) for step in (launched, replayed)), strict=True
+        ):
+            assert other == pytest.approx(one, rel=0.25)
 
     def test_a_rate_of_zero_moves_nothing_in_a_replay(self):
         step = make(GraphedStep, gpu(), model="vit_scratch", optimizer="muon")
@@ -200,13 +246,18 @@ class TestOnAGpu:
         for number in range(5):
             step.set_lr(1e-3)
             step(batch(number, gpu()))
-        first = step._graph
+        first = step._recording
         step.objective.network.patch_drop_rate = 0.0
+        seen: list[int] = []
+        step.objective.network.blocks[0].register_forward_hook(
+            lambda layer, inputs, output: seen.append(output.shape[1])
+        )
         step.forget()
-        for number in range(3):
+        for number in range(4):
             step(batch(number, gpu()))
-        assert step._graph is not None
-        assert step._graph is not first
+        assert seen == [1 + 4, 1 + 4]  # launched once, recorded once
+        assert step._recording is not None
+        assert step._recording is not first
 
     def test_what_is_saved_is_what_a_cpu_takes_up(self):
         step = make(GraphedStep, gpu(torch.bfloat16), model="vit_scratch", optimizer="muon")

@@ -29,6 +29,7 @@ from pneumoscope.training.objective import Causes, Distilled, Supervised
 from pneumoscope.training.optimizer import Optimizers
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
+from pneumoscope.training.step import Step
 from pneumoscope.training.trainer import Fitted, Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -322,6 +323,58 @@ class TestNonFinite:
         assert not (tmp_path / "state.pt").exists()
 
 
+@pytest.mark.usefixtures("linear")
+class TestLookingLate:
+    """A GPU is asked for figures every so many steps: nothing may be lost or wrong by that."""
+
+    @pytest.fixture(autouse=True)
+    def late(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Step, "wait_every", 3)  # of four steps an epoch
+
+    def test_all_steps_are_told_and_the_course_is_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        late = Notes()
+        fitted = make(tmp_path / "late", recipe(epochs=3), recorder=late).fit()
+        monkeypatch.setattr(Step, "wait_every", 1)
+        straight = Notes()
+        expected = make(tmp_path / "straight", recipe(epochs=3), recorder=straight).fit()
+        assert [{**row, "time_s": 0} for row in late.steps] == [
+            {**row, "time_s": 0} for row in straight.steps
+        ]
+        assert same(fitted.network.state_dict(), expected.network.state_dict())
+        for row, other in zip(fitted.history, expected.history, strict=True):
+            assert {**row, "time_s": 0} == {**other, "time_s": 0}
+
+    def test_a_stopped_run_goes_on_as_if_it_had_not_been(self, tmp_path: Path) -> None:
+        chosen = recipe(epochs=3, ema_decay=0.9, checkpoint_every_s=0.0)
+        straight = make(tmp_path / "straight", chosen).fit()
+        stop_after(6, tmp_path / "stopped", chosen)
+        resumed = make(tmp_path / "stopped", chosen)
+        assert resumed.progress.step == 6
+        fitted = resumed.fit()
+        assert same(fitted.network.state_dict(), straight.network.state_dict())
+        for row, expected in zip(fitted.history, straight.history, strict=True):
+            assert {**row, "time_s": 0} == {**expected, "time_s": 0}
+
+    def test_the_step_that_was_not_finite_is_named_and_nothing_of_it_is_saved(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = make(tmp_path, recipe(epochs=3))
+        right = Supervised.label_loss
+
+        def wrong(self: Supervised, *arguments: Tensor) -> Tensor:
+            return right(self, *arguments) * (torch.nan if trainer.progress.step == 4 else 1.0)
+
+        monkeypatch.setattr(Supervised, "label_loss", wrong)
+        with pytest.raises(NonFiniteLossError, match=r"^the loss of step 5 \(epoch 2\) is nan; "):
+            trainer.fit()
+        assert trainer.progress.step == 7  # the next look
+        resumed = make(tmp_path, recipe(epochs=3))
+        assert resumed.progress.step == 4
+        assert all(value.isfinite().all() for value in resumed.network.state_dict().values())
+
+
 def stop_after(step: int, folder: Path, chosen: Recipe) -> None:
     """Trains until the next step is done but not saved, as a kill does."""
     recorder = Notes()
@@ -610,6 +663,15 @@ class TestPatchDropout:
         assert seen == [1 + kept for kept, times in enumerate(steps, 1) for _ in range(times)]
         assert isinstance(network, VisionTransformer)
         assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 1 + 4, 256)
+
+    def test_a_step_is_told_to_forget_what_it_recorded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = make(tmp_path, self.chosen())
+        told: list[int] = []
+        monkeypatch.setattr(Step, "forget", lambda step: told.append(trainer.progress.step))
+        trainer.fit()
+        assert told == [4, 8, 12]  # before the first steps of two epochs, and at the end
 
     def test_a_stopped_run_goes_on_with_the_patches_of_its_epoch(self, tmp_path: Path) -> None:
         straight = make(tmp_path / "straight", self.chosen()).fit()

@@ -102,10 +102,13 @@ def _build(
         np.lib.format.write_array_header_1_0(stream, header)
         with ThreadPoolExecutor(max_workers=_num_threads(paths)) as pool:
             films = chain.from_iterable(pool.map(decode, range(0, len(paths), _BATCH)))
-            for index, film in enumerate(films, 1):
-                stream.write(film.tobytes())
-                if on_progress:
-                    on_progress(index, len(rows))
+            try:
+                for index, film in enumerate(films, 1):
+                    stream.write(film.tobytes())
+                    if on_progress:
+                        on_progress(index, len(rows))
+            finally:
+                pool.shutdown(cancel_futures=True)  # who is stopped need not decode the rest
 
 
 def _num_threads(paths: Sequence[Path]) -> int:
@@ -114,7 +117,8 @@ def _num_threads(paths: Sequence[Path]) -> int:
     The decoders release the interpreter lock, so threads are enough. But small films are mostly
     Python's work, and threads that wait for the lock in turn take longer than one alone.
     """
-    sizes = [path.stat().st_size for path in paths[:100] if path.is_file()]
+    some = paths[:: max(1, len(paths) // 100)]
+    sizes = [path.stat().st_size for path in some if path.is_file()]
     if sum(sizes) < _SMALL_BYTES * len(sizes):
         return 1
     return min(8, os.cpu_count() or 1)

@@ -1,8 +1,11 @@
 """Where to train, in which precision, and why."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pneumoscope.errors import ConfigError
 
@@ -21,6 +24,31 @@ class Device:
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
         )
+
+    @property
+    def attention(self) -> AbstractContextManager[None]:
+        """A context for forward passes through which gradients are to go back."""
+        return _without_cudnn() if self.device.type == "cuda" else nullcontext()
+
+
+def _without_cudnn() -> AbstractContextManager[None]:
+    """A context in which attention is any of torch's own but cuDNN's.
+
+    On Hopper that is the first choice of some versions, and its backward pass has open defects, one
+    with a single query, as in the last block of a ViT that learns from labels alone
+    (https://github.com/NVIDIA/cudnn-frontend/issues/1072).
+    """
+    own = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    context: AbstractContextManager[None] = sdpa_kernel(own)
+    return context
+
+
+def send(value: Tensor, device: torch.device) -> Tensor:
+    """Returns ``value`` on the device; does not wait for a CUDA GPU, which may be a step behind.
+
+    There a value in ordinary memory is copied before this returns. Apple's MPS reads it later.
+    """
+    return value.to(device, non_blocking=device.type == "cuda")
 
 
 def choose_device(device: str = "auto", precision: str = "auto", local_rank: int = 0) -> Device:

@@ -8,7 +8,7 @@ from torch import Tensor
 from pneumoscope.config import Recipe
 from pneumoscope.data.augmentation import Augmenter
 from pneumoscope.models.scoring import network_input
-from pneumoscope.training.device import Device
+from pneumoscope.training.device import Device, send
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.mixing import mix_films
@@ -17,16 +17,16 @@ from pneumoscope.training.randomness import seed_augmentation, seed_step
 from pneumoscope.training.step import Batch
 
 _PIXELS_AT_ONCE = 2**25
-"""As many as a GPU augments at once: enough to be kept busy, and with all that is made of them less
-than a gigabyte."""
+"""As many as a GPU augments at once: enough to be kept busy, and with all that is made of them some
+1 to 2 GiB."""
 
 
 class Feed:
     """Gives each step its batch, on the device.
 
-    On a CPU batches are augmented one by one. A GPU holds the whole data set and augments many
-    batches at once: a batch alone keeps it waiting for launches. Either way what a batch holds
-    follows from its place in the run, so a resumed run is fed as it would have been.
+    Batches are augmented one by one, but many at once on a CUDA GPU, which a batch alone keeps
+    waiting for launches; every other device than a CPU holds the whole data set. Either way what a
+    batch holds follows from its place in the run, so a resumed run is fed as it would have been.
     """
 
     def __init__(
@@ -55,11 +55,12 @@ class Feed:
         self._labels = torch.from_numpy(films.labels).to(self.device)
         self._causes = None if causes is None else torch.from_numpy(causes).to(self.device)
         self._resident: Tensor | None = None
-        self.batches_at_once = 1
         if self.device.type != "cpu":
             self._resident = torch.from_numpy(np.array(films.pixels)).to(self.device)
-            film_pixels = recipe.model.img_size**2
-            self.batches_at_once = max(1, _PIXELS_AT_ONCE // (film_pixels * batch_size))
+        self.batches_at_once = 1
+        if self.device.type == "cuda":
+            mine = -(-batch_size // group.world_size)
+            self.batches_at_once = max(1, _PIXELS_AT_ONCE // (recipe.model.img_size**2 * mine))
         self._block: tuple[int, Tensor] | None = None
 
     def batch(self, step: int, place: int, order: NDArray[np.int64]) -> Batch:
@@ -70,17 +71,16 @@ class Feed:
             place: of the batch in its epoch, from 0.
             order: of the films in that epoch (N,), the same on every process.
         """
+        seed, rank = self.recipe.training.seed, self.group.rank
         index = order[place * self.batch_size : (place + 1) * self.batch_size]
-        mine = self._mine(index)
-        if self.batches_at_once == 1:
-            seed_step(self.recipe.training.seed, step, self.group.rank)
-            films = self.augmented(mine)
-        else:
+        if self.batches_at_once > 1:
             films = self._from_block(step, place, order)
-            seed_step(self.recipe.training.seed, step, self.group.rank)
-        # Without waiting for the GPU, which is at the step before.
-        whole = torch.from_numpy(index).to(self.device, non_blocking=True)
-        part = whole[self.group.rank :: self.group.world_size]
+            seed_step(seed, step, rank)
+        else:
+            seed_step(seed, step, rank)
+            films = self.augmented(self._mine(index))
+        whole = send(torch.from_numpy(index), self.device)
+        part = whole[rank :: self.group.world_size]
         labels = self._labels[part]
         x, mix = mix_films(
             network_input(films, self.recipe.model.in_chans), labels, self.recipe.augmentation
@@ -95,9 +95,13 @@ class Feed:
         films: Tensor = self.augment(self._films(index))
         return films
 
+    def forget(self) -> None:
+        """Frees what was augmented ahead."""
+        self._block = None
+
     def _films(self, index: NDArray[np.int64]) -> Tensor:
         if self._resident is not None:
-            return self._resident[torch.from_numpy(index).to(self.device)]
+            return self._resident[send(torch.from_numpy(index), self.device)]
         return torch.from_numpy(self._pixels[index])
 
     def _mine(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -113,6 +117,7 @@ class Feed:
             mine = np.concatenate(
                 [self._mine(batch) for batch in batches.reshape(num_batches, self.batch_size)]
             )
+            self._block = None  # its memory serves the next
             seed_augmentation(self.recipe.training.seed, started_at, self.group.rank)
             self._block = started_at, self.augmented(mine)
         size = len(self._mine(np.arange(self.batch_size)))

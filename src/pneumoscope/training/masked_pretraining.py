@@ -104,7 +104,7 @@ def pretrain(
         index = order[place * batch_size : (place + 1) * batch_size]
         seed_masking(recipe.training.seed, step, group.rank)
         x = batch(index[group.rank :: group.world_size])
-        with device.autocast:
+        with device.autocast, device.attention:
             loss = objective(x, len(index))
         global_loss = float(sum_over(group, loss))
         if not np.isfinite(global_loss):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pneumoscope.config import AugmentationConfig
+from pneumoscope.training.device import send
 
 
 class Mix(NamedTuple):
@@ -39,17 +40,14 @@ def mix_films(x: Tensor, labels: Tensor, config: AugmentationConfig) -> tuple[Te
     is_cut = bool(config.cutmix_alpha) and (not config.mixup_alpha or bool(torch.rand(()) < 0.5))
     alpha = torch.tensor(alphas[is_cut])
     drawn = torch.distributions.Beta(alpha, alpha).sample()
-    # Without waiting for a GPU, which is at the step before.
-    share = drawn.to(x.device, non_blocking=True)
-    partner = torch.randperm(len(x)).to(x.device, non_blocking=True)
+    share, partner = send(drawn, x.device), send(torch.randperm(len(x)), x.device)
     if not is_cut:
         return share * x + (1.0 - share) * x[partner], Mix(labels[partner], share)
     top, bottom, left, right = _box(float(drawn), x.shape[2], x.shape[3])
     mixed = x.clone()
     mixed[:, :, top:bottom, left:right] = x[partner, :, top:bottom, left:right]
     cut = (bottom - top) * (right - left) / (x.shape[2] * x.shape[3])
-    share = torch.tensor(1.0 - cut).to(x.device, non_blocking=True)
-    return mixed, Mix(labels[partner], share)
+    return mixed, Mix(labels[partner], send(torch.tensor(1.0 - cut), x.device))
 
 
 def _box(share: float, height: int, width: int) -> tuple[int, int, int, int]:

@@ -128,17 +128,15 @@ class WeightAverage:
         self.decay = decay
         self.network = copy.deepcopy(network).requires_grad_(False)
         # The same tensors for all of the training: to look them up takes longer than to move them.
-        pairs = list(
-            zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
-        )
-        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        ours, theirs = self.network.state_dict(), network.state_dict()
+        floats = [key for key, value in ours.items() if value.is_floating_point()]
+        self._floats = [ours[key] for key in floats], [theirs[key] for key in floats]
+        self._others = [(ours[key], theirs[key]) for key in ours.keys() - floats]
 
     @torch.no_grad()
     def update(self, num_updates: int) -> None:
         """Moves the average towards the network, whose ``num_updates``-th step is just done."""
         decay = min(self.decay, (1 + num_updates) / (10 + num_updates))
-        ours, theirs = zip(*self._floats, strict=True)
-        torch._foreach_lerp_(ours, theirs, 1.0 - decay)
+        torch._foreach_lerp_(*self._floats, 1.0 - decay)
         for mine, given in self._others:  # BatchNorm's step counters
             mine.copy_(given)

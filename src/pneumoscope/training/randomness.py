@@ -17,7 +17,7 @@ def seed_init(seed: int) -> None:
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seeds torch for the augmentation and dropout of one step on one process."""
+    """Seeds torch for all that one step draws on one process, but for blocks of augmentation."""
     torch.manual_seed(_stream(seed, _STEP, step, rank))
 
 

@@ -1,5 +1,6 @@
 """One step of the optimizer: launched piece by piece, or recorded once and replayed on a GPU."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -7,11 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pneumoscope.errors import RecordingError
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, sum_over
 from pneumoscope.training.mixing import Mix
 from pneumoscope.training.objective import Causes
 from pneumoscope.training.optimizer import Optimizers
+
+WITHOUT_GRAPHS = "PNEUMOSCOPE_NO_CUDA_GRAPHS"
+"""The environment variable that keeps steps from being recorded."""
 
 
 class Batch(NamedTuple):
@@ -30,6 +35,14 @@ class Batch(NamedTuple):
     all_labels: Tensor
     mix: Mix | None
     causes: Causes | None
+
+
+class _Recording(NamedTuple):
+    """A recorded step: replayed, it reads ``inputs`` and writes ``found`` (2,)."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: Batch
+    found: Tensor
 
 
 class Step:
@@ -69,10 +82,13 @@ class Step:
         return found
 
     def forget(self) -> None:
-        """What the network does with a batch is to change: nothing may be taken from before."""
+        """To be called before the next step where what the network does with a batch has changed.
+
+        A recorded step would go on as before. Also frees what a recording holds.
+        """
 
     def _gradients(self, batch: Batch) -> Tensor:
-        with self.device.autocast:
+        with self.device.autocast, self.device.attention:
             loss = self.objective(*batch)
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
@@ -111,7 +127,7 @@ class GraphedStep(Step):
         self._lr_scales = torch.tensor(scales, device=device.device)
         self._lrs = torch.zeros_like(self._lr_scales)
         self._num_launched = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recording: _Recording | None = None
 
     def set_lr(self, lr: float) -> None:
         """Sets the learning rate of the next step, where a recording looks for it too."""
@@ -123,17 +139,17 @@ class GraphedStep(Step):
         if self._num_launched < self._NUM_WARMUPS:
             self._num_launched += 1
             return self._launch(batch)
-        if self._graph is None:
-            self._record(batch)
-        assert self._graph is not None
-        for mine, given in zip(_tensors(self._batch), _tensors(batch), strict=True):
+        if self._recording is None:
+            self._recording = self._record(batch)
+        graph, inputs, found = self._recording
+        for mine, given in zip(_tensors(inputs), _tensors(batch), strict=True):
             mine.copy_(given)
-        self._graph.replay()
-        return self._found.clone()
+        graph.replay()
+        return found.clone()
 
     def forget(self) -> None:
         """Drops the recording; the next step is launched, as the first were."""
-        self._graph = None
+        self._recording = None
         self._num_launched = min(self._num_launched, self._NUM_WARMUPS - 1)
 
     def _launch(self, batch: Batch) -> Tensor:
@@ -145,26 +161,42 @@ class GraphedStep(Step):
         torch.cuda.current_stream().wait_stream(self._stream)
         return found
 
-    def _record(self, batch: Batch) -> None:
-        """Records a step on a copy of ``batch``; that does not take it."""
-        self._batch = _copy(batch)
+    def _record(self, batch: Batch) -> _Recording:
+        """Returns a step that was recorded on a copy of ``batch``, and not taken.
+
+        Raises:
+            RecordingError: something in the step cannot be recorded, or memory is short.
+        """
+        inputs = _copy(batch)
         self.optimizer.zero_grad(set_to_none=True)  # gradients of a graph lie in its own memory
-        self._graph = torch.cuda.CUDAGraph()
-        with self._lrs_on_the_gpu(), torch.cuda.graph(self._graph, stream=self._stream):
-            self._found = self._gradients(self._batch)
-            self.optimizer.step()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with self._lrs_on_the_gpu(), torch.cuda.graph(graph, stream=self._stream):
+                found = self._gradients(inputs)
+                self.optimizer.step()
+        except RuntimeError as error:
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise RecordingError(
+                f"a training step cannot be recorded as a CUDA graph ({why}); set "
+                f"{WITHOUT_GRAPHS}=1 in the environment to launch each step piece by piece"
+            ) from error
+        return _Recording(graph, inputs, found)
 
     @contextmanager
     def _lrs_on_the_gpu(self) -> Iterator[None]:
         groups = self.optimizer.param_groups
         before = [parameters["lr"] for parameters in groups]
         for parameters, lr in zip(groups, self._lrs, strict=True):
-            parameters.update(lr=lr, capturable=True)
+            parameters["lr"] = lr
+            if "capturable" in parameters:  # AdamW's; Muon has nothing to know
+                parameters["capturable"] = True
         try:
             yield
         finally:
             for parameters, lr in zip(groups, before, strict=True):
-                parameters.update(lr=lr, capturable=False)
+                parameters["lr"] = lr
+                if "capturable" in parameters:
+                    parameters["capturable"] = False
 
 
 def make_step(
@@ -176,7 +208,7 @@ def make_step(
 ) -> Step:
     """Returns the kind of step that suits the machine; arguments as for :class:`Step`."""
     is_graphed = device.device.type == "cuda" and group.world_size == 1
-    kind = GraphedStep if is_graphed else Step
+    kind = GraphedStep if is_graphed and not os.environ.get(WITHOUT_GRAPHS) else Step
     return kind(objective, optimizer, clip_grad_norm, device, group)
 
 

@@ -45,7 +45,7 @@ from pneumoscope.training.randomness import seed_init
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.sampler import make_sampler
 from pneumoscope.training.schedule import lr_at, patch_drop_rate_at
-from pneumoscope.training.step import make_step
+from pneumoscope.training.step import Step, make_step
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ class Trainer:
         known = state["film_weights"] if state and self.config.style_sampler else None
         self.sampler = make_sampler(self.config, train, group, known)
         self.lr = 0.0
+        self.take_step: Step  # made when training begins, around the objective as it then is
         self._unseen: list[tuple[dict[str, Any], Tensor]] = []
         self.progress = Progress()
         if state is not None:
@@ -175,6 +176,7 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: loss or gradient is not finite; the last checkpoint stays.
+            RecordingError: a GPU cannot record a step.
             RunFolderError: the saved state of masked autoencoding is another's, or damaged.
             StorageError: the state cannot be saved.
         """
@@ -187,8 +189,9 @@ class Trainer:
         if self.recipe.pretrained.weights and not progress.history:
             self._start_from_pretrained()
         objective = parallel(self.objective, self.group, self.device)
-        rest = (self.config.clip_grad_norm, self.device, self.group)
-        self.take_step = make_step(objective, self.optimizer, *rest)
+        self.take_step = make_step(
+            objective, self.optimizer, self.config.clip_grad_norm, self.device, self.group
+        )
         for epoch, place, order in self._places():
             self._train_step(epoch, place, order)
             if self._is_validation_due(epoch):
@@ -196,6 +199,8 @@ class Trainer:
                 self._save()
             elif self._is_checkpoint_due():
                 self._save()
+        self.take_step.forget()
+        self.feed.forget()
         share_state(self.average.network, self.group)
         network, epoch = self.average.network, int(progress.history[-1]["epoch"])
         if self.config.keep == "best":
