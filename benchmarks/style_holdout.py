@@ -14,7 +14,7 @@ Prints a JSON line: AUROC, and specificity at a recall of .95 and of .98 on the 
 are those of the last epoch, so nothing is chosen by what is measured, but that fine-tuning may not
 fall behind its linear probe, whose penalty is chosen there. With ``--by-epoch`` the AUROC is given
 after every epoch instead, the last one's as the run's, and no specificity: the weights that such
-a run stores are those of its best epoch.
+a run stores are those that its recipe keeps.
 """
 
 import argparse

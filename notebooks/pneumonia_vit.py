@@ -326,7 +326,7 @@ show_positions(
 # ## 4. Train and evaluate: from scratch
 #
 # `run` is what `pneumoscope train` calls: AdamW, warm-up and cosine, augmentation, a moving average of the weights, the
-# best validation AUROC kept. It ends in a bundle, whose threshold is frozen. A ViT learns slowly from a few thousand
+# weights of the best validation AUROC kept (of the CNN the last). It ends in a bundle, whose threshold is frozen. A ViT learns slowly from a few thousand
 # films, so a CNN trained on the same films is its guide and comes first. A run that is finished is not run again.
 
 # %%

@@ -1,11 +1,13 @@
 """Where to train, and in which precision."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
 from pneumoscope.errors import ConfigError
 from pneumoscope.training import device as module
-from pneumoscope.training.device import choose_device
+from pneumoscope.training.device import Device, choose_device, send
 
 
 @pytest.fixture
@@ -53,3 +55,18 @@ def test_precision_can_be_asked_for(machine):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     with choose_device("cpu", "float32").autocast:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_nobody_waits_for_a_cuda_gpu_but_mps_reads_late():
+    for kind, expected in (("cuda", True), ("mps", False), ("cpu", False)):
+        value = Mock()
+        assert send(value, torch.device(kind)) is value.to.return_value
+        value.to.assert_called_once_with(torch.device(kind), non_blocking=expected)
+
+
+def test_attention_is_not_cudnns_on_a_cuda_gpu():
+    for kind, expected in (("cuda", False), ("cpu", True)):
+        with Device(torch.device(kind), torch.float32, "").attention:
+            assert torch.backends.cuda.cudnn_sdp_enabled() is expected
+            assert torch.backends.cuda.flash_sdp_enabled()
+        assert torch.backends.cuda.cudnn_sdp_enabled()

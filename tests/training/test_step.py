@@ -22,7 +22,7 @@ from pneumoscope.training.mixing import Mix
 from pneumoscope.training.objective import Causes, CauseTask, Supervised
 from pneumoscope.training.optimizer import make_optimizer
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.step import Batch, GraphedStep, Step, make_step
+from pneumoscope.training.step import Batch, GraphedStep, Step, kind_of_step
 from pneumoscope.training.trainer import Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -114,13 +114,29 @@ def test_weights_stay_where_a_value_is_not_finite(value):
     assert all(torch.equal(after[key], before[key]) for key in trained)
 
 
-def test_a_cpu_and_several_processes_launch_their_steps_and_so_does_who_asks(monkeypatch):
-    made = make(Step, CPU)
-    for device, group in ((CPU, Group()), (gpu(), Group(rank=0, world_size=2))):
-        step = make_step(made.objective, made.optimizer, 1.0, device, group)
-        assert type(step) is Step
+def test_one_process_with_a_gpu_records_and_all_others_launch(monkeypatch):
+    monkeypatch.delenv("PNEUMOSCOPE_NO_CUDA_GRAPHS", raising=False)
+    assert kind_of_step(gpu(), Group()) is GraphedStep
+    assert kind_of_step(gpu(), Group(rank=0, world_size=2)) is Step
+    assert kind_of_step(CPU, Group()) is Step
     monkeypatch.setenv("PNEUMOSCOPE_NO_CUDA_GRAPHS", "1")
-    assert type(make_step(made.objective, made.optimizer, 1.0, gpu(), Group())) is Step
+    assert kind_of_step(gpu(), Group()) is Step
+
+
+def test_gradients_do_not_go_through_cudnns_attention_on_a_gpu(monkeypatch):
+    """Without a GPU: the layers of a step see that it is switched off, and only they."""
+    device = Device(torch.device("cpu"), torch.float32, "")
+    seen = []
+    for attention in (device.attention, gpu().attention):
+        monkeypatch.setattr(Device, "attention", property(lambda _, it=attention: it))
+        step = make(Step, device, model="vit_scratch")
+        step.objective.register_forward_pre_hook(
+            lambda *_: seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        )
+        step.set_lr(1e-3)
+        step(batch(0, device))
+    assert seen == [True, False]
+    assert torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_what_cannot_be_recorded_is_said_and_leaves_no_recording(monkeypatch):
@@ -128,12 +144,19 @@ def test_what_cannot_be_recorded_is_said_and_leaves_no_recording(monkeypatch):
 
     @contextmanager
     def graph(*_: Any, **__: Any) -> Iterator[None]:
-        yield
+        try:
+            yield
+        finally:
+            raise RuntimeError("failed due to a previous error")
+
+    def forward(*_: Tensor) -> Tensor:
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
-    for name, stand_in in (("Stream", Mock()), ("CUDAGraph", Mock()), ("graph", graph)):
-        monkeypatch.setattr(torch.cuda, name, stand_in)
+    for name in ("Stream", "CUDAGraph", "current_stream", "set_stream"):
+        monkeypatch.setattr(torch.cuda, name, Mock())
+    monkeypatch.setattr(torch.cuda, "graph", graph)
     step = make(GraphedStep, CPU, model="vit_scratch", optimizer="muon")
+    monkeypatch.setattr(step.objective, "forward", forward)
     step._num_launched = 3
     step.set_lr(1e-3)
     with pytest.raises(RecordingError) as caught:
@@ -143,6 +166,7 @@ def test_what_cannot_be_recorded_is_said_and_leaves_no_recording(monkeypatch):
         "PNEUMOSCOPE_NO_CUDA_GRAPHS=1 in the environment to launch each step piece by piece"
     )
     assert step._recording is None
+    torch.cuda.set_stream.assert_called_once_with(torch.cuda.current_stream.return_value)
     for group in step.optimizer.param_groups:
         assert group["lr"] == 1e-3
         assert not group.get("capturable")
@@ -182,6 +206,10 @@ def trainer(folder: Path, chosen: Recipe, recorder: Recorder | None = None) -> T
 
 @needs_gpu
 class TestOnAGpu:
+    @pytest.fixture(autouse=True)
+    def graphs(self, monkeypatch):
+        monkeypatch.delenv("PNEUMOSCOPE_NO_CUDA_GRAPHS", raising=False)
+
     CASES = (
         {"model": "cnn"},
         {"model": "cnn", "causes": True},
@@ -282,7 +310,9 @@ class TestOnAGpu:
                 self.steps.append(record)
 
         notes = Notes()
-        fitted = trainer(tmp_path, recipe(epochs=12, patience=12), notes).fit()
+        made = trainer(tmp_path, recipe(epochs=12, patience=12), notes)
+        fitted = made.fit()
+        assert type(made.take_step) is GraphedStep
         assert [record["step"] for record in notes.steps] == list(range(1, 97))
         assert all(np.isfinite(record["loss"]) for record in notes.steps)
         assert max(row["val_auroc"] for row in fitted.history) > 0.9

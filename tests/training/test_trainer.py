@@ -29,7 +29,7 @@ from pneumoscope.training.objective import Causes, Distilled, Supervised
 from pneumoscope.training.optimizer import Optimizers
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.step import Step
+from pneumoscope.training.step import Batch, Step
 from pneumoscope.training.trainer import Fitted, Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -366,10 +366,18 @@ class TestLookingLate:
         def wrong(self: Supervised, *arguments: Tensor) -> Tensor:
             return right(self, *arguments) * (torch.nan if trainer.progress.step == 4 else 1.0)
 
+        def unasked(self: Step, batch: Batch) -> Tensor:
+            found = self._gradients(batch)
+            self.optimizer.step()
+            return found
+
         monkeypatch.setattr(Supervised, "label_loss", wrong)
+        monkeypatch.setattr(Step, "__call__", unasked)
+        monkeypatch.setattr(trainer, "_is_checkpoint_due", lambda: trainer.progress.step == 6)
         with pytest.raises(NonFiniteLossError, match=r"^the loss of step 5 \(epoch 2\) is nan; "):
             trainer.fit()
-        assert trainer.progress.step == 7  # the next look
+        assert trainer.progress.step == 6  # looked at before it was to be saved
+        assert not any(value.isfinite().all() for value in trainer.network.state_dict().values())
         resumed = make(tmp_path, recipe(epochs=3))
         assert resumed.progress.step == 4
         assert all(value.isfinite().all() for value in resumed.network.state_dict().values())

@@ -16,7 +16,7 @@ from pneumoscope.training.objective import Causes
 from pneumoscope.training.optimizer import Optimizers
 
 WITHOUT_GRAPHS = "PNEUMOSCOPE_NO_CUDA_GRAPHS"
-"""The environment variable that keeps steps from being recorded."""
+"""The environment variable that keeps steps from being recorded, where it is 1."""
 
 
 class Batch(NamedTuple):
@@ -169,13 +169,17 @@ class GraphedStep(Step):
         """
         inputs = _copy(batch)
         self.optimizer.zero_grad(set_to_none=True)  # gradients of a graph lie in its own memory
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             with self._lrs_on_the_gpu(), torch.cuda.graph(graph, stream=self._stream):
                 found = self._gradients(inputs)
                 self.optimizer.step()
         except RuntimeError as error:
-            why = (str(error) or type(error).__name__).splitlines()[0]
+            torch.cuda.set_stream(stream)  # torch does not go back to it where recording fails
+            cause: BaseException = error
+            while isinstance(cause.__context__, RuntimeError):  # the last only says that one failed
+                cause = cause.__context__
+            why = (str(cause) or type(cause).__name__).splitlines()[0]
             raise RecordingError(
                 f"a training step cannot be recorded as a CUDA graph ({why}); set "
                 f"{WITHOUT_GRAPHS}=1 in the environment to launch each step piece by piece"
@@ -206,10 +210,15 @@ def make_step(
     device: Device,
     group: Group,
 ) -> Step:
-    """Returns the kind of step that suits the machine; arguments as for :class:`Step`."""
-    is_graphed = device.device.type == "cuda" and group.world_size == 1
-    kind = GraphedStep if is_graphed and not os.environ.get(WITHOUT_GRAPHS) else Step
-    return kind(objective, optimizer, clip_grad_norm, device, group)
+    """Returns a step of the kind that suits the machine; arguments as for :class:`Step`."""
+    return kind_of_step(device, group)(objective, optimizer, clip_grad_norm, device, group)
+
+
+def kind_of_step(device: Device, group: Group) -> type[Step]:
+    """Returns what suits the machine: a graph for one process with a CUDA GPU, if not forbidden."""
+    is_alone_on_a_gpu = device.device.type == "cuda" and group.world_size == 1
+    is_forbidden = os.environ.get(WITHOUT_GRAPHS) == "1"
+    return GraphedStep if is_alone_on_a_gpu and not is_forbidden else Step
 
 
 def _tensors(batch: Batch) -> list[Tensor]:
