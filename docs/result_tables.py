@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/accuracy.md", "docs/report.md")
 RECORDS = ROOT / "benchmarks" / "results"
 OTHER_SEEDS = {
-    "cnn": "cnn-trials/epochs-40-seed-{}.json",
+    "cnn": "cnn-trials/epochs-80-seed-{}.json",
     "scratch": "scratch-trials/epochs-48-seed-{}.json",
     "pretrained_ti16": "ti16-trials/six-epochs-seed-{}.json",
 }

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -424,7 +424,7 @@ def test_how_the_scratch_vit_came_about():
 def seeds_of(bundle: str) -> list[dict[str, float]]:
     """What three seeds reach on test at the frozen threshold, the shipped one first."""
     others = {
-        "cnn": "cnn-trials/epochs-40-seed-{}.json",
+        "cnn": "cnn-trials/epochs-80-seed-{}.json",
         "scratch": "scratch-trials/epochs-48-seed-{}.json",
         "pretrained_ti16": "ti16-trials/six-epochs-seed-{}.json",
     }[bundle]
@@ -537,6 +537,52 @@ def test_twice_as_long_for_the_scratch_vit():
     )
     aurocs = (long["auroc"], short["auroc"])
     assert agrees(" ".join(said), *aurocs, long["log_loss"], short["log_loss"])
+
+
+def test_four_times_as_long_for_the_cnn():
+    """What decision 24 says."""
+    by_set = {
+        tuple(line["set"]): line
+        for line in reversed(lines_of("block-validation.jsonl"))  # of twins the first: on CPUs
+        if line["recipe"] == "cnn"
+    }
+    short, long = by_set[("training.epochs=40",)], by_set[()]
+    path = "docs/decisions/0024-the-cnn-trains-for-80-epochs.md"
+    rows = table(path, "| | 40 epochs | 80 epochs |")
+    keys = (["auroc"], ["specificity", "specificity_bound"], ["log_loss"], ["style_auroc"])
+    for (_, *cells), some in zip(rows, keys, strict=True):
+        for cell, line in zip(cells, (short, long), strict=True):
+            assert agrees(cell, *(line[key] for key in some))
+    text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"Test AUROC (\.\d+), (\.\d+) and (\.\d+): (\.\d+) ± (\.\d+)", text)
+    aurocs = [seed["auroc"] for seed in seeds_of("cnn")]
+    assert agrees(" ".join(said), *aurocs, np.mean(aurocs), np.std(aurocs, ddof=1))
+    (said,) = re.findall(r"recall (\.\d+ ± \.\d+) at a specificity of (\.\d+ ± \.\d+) \(", text)
+    found = [[seed[key] for seed in seeds_of("cnn")] for key in ("recall", "specificity")]
+    expected = [f(values) for values in found for f in (np.mean, partial(np.std, ddof=1))]
+    assert agrees(" ".join(said), *expected)
+    today, before = (
+        next(line for line in lines_of(name) if line["bundle"] == "cnn")
+        for name in ("validation-under-shift.jsonl", "zoom-average/under-shift.jsonl")
+    )
+    (said,) = re.findall(
+        r"choose \((\S+) in the mean, (\S+) at the worst; (\S+) and (\S+) before\) and loses "
+        r"recall \((\S+) and (\S+); (\S+) and (\S+)\)",
+        text,
+    )
+    keys = ("specificity_mean", "specificity_worst"), ("recall_mean", "recall_worst")
+    assert agrees(
+        " ".join(said), *(line[key] for pair in keys for line in (today, before) for key in pair)
+    )
+    (said,) = re.findall(r"keeps (\.\d+) of specificity on the test films", text)
+    assert agrees(said, shifts("cnn")["framed: 80 %"][1])
+    (said,) = re.findall(r"contrast doubled (\.\d+),", text)
+    assert agrees(said, shifts("cnn")["more contrast: 2.0"][1])
+    (said,) = re.findall(
+        r"a test AUROC of (\.\d+), a recall of (\.\d+) and a specificity of (\.\d+) \(", text
+    )
+    pair = record("ensemble-cnn-ti16.json")["metrics"]["test"]["at_threshold"]
+    assert agrees(" ".join(said), *(pair[key] for key in ("auroc", "recall", "specificity")))
 
 
 def test_what_a_study_on_a_gpu_came_to():
@@ -1191,9 +1237,11 @@ def test_the_seeds_of_the_cnn():
     names = ("trial-7", "seed-1", "seed-2")
     short = [record(f"cnn-trials/{name}.json")["metrics"]["test"]["at_threshold"] for name in names]
     rows = table("docs/recipes.md", "| CNN | AUROC | recall | specificity")
-    # "20 epochs" and "40 epochs" stand in the first column alone.
+    longer = [record(f"cnn-trials/epochs-40-seed-{n}.json")["metrics"] for n in range(3)]
+    # "20 epochs" and so on stand in the first column alone.
     agrees_with_seeds(*rows[:2], short)
-    agrees_with_seeds(*rows[2:], seeds_of("cnn"))
+    agrees_with_seeds(*rows[2:4], [run["test"]["at_threshold"] for run in longer])
+    agrees_with_seeds(*rows[4:], seeds_of("cnn"))
 
 
 def test_the_seeds_of_the_vit_ti16():
@@ -1373,7 +1421,7 @@ def test_the_cnn_by_epoch_and_taught_on_blocks():
     text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     by_epoch = record("cnn-trials/curve-on-blocks.json")["auroc_by_epoch"]
     (shown,) = re.findall(
-        r"\*as it is\*\s+the blocks show (.*?): the usual validation", text, re.DOTALL
+        r"with `epochs=40`\s+the blocks show (.*?): the usual validation", text, re.DOTALL
     )
     pairs = re.findall(r"(\.\d{4}) at (?:epoch )?(\d+)", shown)
     assert len(pairs) == 4
