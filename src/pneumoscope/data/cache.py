@@ -115,7 +115,8 @@ def _num_threads(paths: Sequence[Path]) -> int:
     """Returns in how many threads to decode: one a core, up to 8, where files are large.
 
     The decoders release the interpreter lock, so threads are enough. But small films are mostly
-    Python's work, and threads that wait for the lock in turn take longer than one alone.
+    Python's work, and threads that wait for the lock in turn take longer than one alone
+    (``benchmarks/decode.py``).
     """
     some = paths[:: max(1, len(paths) // 100)]
     sizes = [path.stat().st_size for path in some if path.is_file()]
