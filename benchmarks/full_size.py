@@ -28,9 +28,9 @@ from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.feed import Feed
 from pneumoscope.training.films import LabelledFilms
-from pneumoscope.training.objective import Supervised
 from pneumoscope.training.optimizer import WeightAverage, make_optimizer
 from pneumoscope.training.step import make_step
+from pneumoscope.training.supervised import Supervised
 
 D, DEPTH, HEADS, MLP, CLASSES = 768, 12, 12, 3072, 21_843
 

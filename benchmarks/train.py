@@ -62,9 +62,9 @@ from pneumoscope.study.films import SplitFilms, open_films
 from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
-from pneumoscope.training.objective import class_weights
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.schedule import lr_at
+from pneumoscope.training.supervised import class_weights
 from pneumoscope.training.trainer import Trainer
 
 LARGE_BATCH = 1024

@@ -137,10 +137,16 @@ class TestValues:
         values["model"] = {"patch_drop_rate": 0.75}
         assert parse_recipe(values, "").training.last_patch_drop_rate == 0.4
 
-    def test_a_cnn_has_no_teacher(self) -> None:
-        values = {"name": "a", "model": {"name": "cnn"}, "distillation": {"teacher": "b"}}
-        expected = "mine.toml: recipe: distillation is for Vision Transformers, not cnn"
+    def test_a_cnn_learns_from_answers_and_not_from_maps(self) -> None:
+        distillation: dict[str, Any] = {"teacher": "b"}
+        values = {"name": "a", "model": {"name": "cnn"}, "distillation": distillation}
+        expected = (
+            "mine.toml: recipe: distillation.feature_weight is for Vision Transformers, not cnn; "
+            "set it to 0 to learn from the teacher's answers alone"
+        )
         assert refusal(values) == expected
+        distillation["feature_weight"] = 0
+        assert parse_recipe(values, "").distillation.teacher == "b"
 
     def test_a_whole_number_is_a_number(self) -> None:
         recipe = parse_recipe({"name": "a", "training": {"lr": 1}}, "")

@@ -19,10 +19,10 @@ from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.mixing import Mix
-from pneumoscope.training.objective import Causes, CauseTask, Supervised
 from pneumoscope.training.optimizer import make_optimizer
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.step import Batch, GraphedStep, Step, kind_of_step
+from pneumoscope.training.supervised import Causes, CauseTask, Supervised
 from pneumoscope.training.trainer import Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")

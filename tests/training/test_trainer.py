@@ -22,14 +22,15 @@ from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training import sampler
 from pneumoscope.training import trainer as module
 from pneumoscope.training.device import Device
+from pneumoscope.training.distillation import Distilled, Guided
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.muon import Muon
-from pneumoscope.training.objective import Causes, Distilled, Supervised
 from pneumoscope.training.optimizer import Optimizers
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.step import Batch, Step
+from pneumoscope.training.supervised import Causes, Supervised
 from pneumoscope.training.trainer import Fitted, Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -46,6 +47,7 @@ def films(num_films: int, seed: int) -> LabelledFilms:
 
 
 TRAIN, VAL = films(48, 0), films(40, 1)
+PAIR = [{"name": "cnn", "img_size": 32, "in_chans": 3}] * 2
 
 
 class Notes(Recorder):
@@ -97,14 +99,16 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return values
 
 
-def recipe(name: str = "cnn", teacher: str = "", **training: Any) -> Recipe:
+def recipe(
+    name: str = "cnn", teacher: str = "", feature_weight: float = 1.0, **training: Any
+) -> Recipe:
     settings = {"batch_size": 12, "lr": 2e-3, "warmup_epochs": 0.5, "precision": "float32"}
     model = {"name": name, "img_size": 32}
     values = {
         "name": "tiny",
         "model": model,
         "training": {**settings, **training},
-        "distillation": {"teacher": teacher},
+        "distillation": {"teacher": teacher, "feature_weight": feature_weight},
     }
     return parse_recipe(values, "tiny")
 
@@ -460,7 +464,7 @@ class TestTeacher:
     def test_a_cnn_of_the_same_split_teaches(self, tmp_path: Path, write_teacher: Any) -> None:
         chosen = recipe("vit_scratch", "t", epochs=1, max_steps=2)
         trainer = make(tmp_path, chosen, teacher=write_teacher())
-        assert isinstance(trainer.objective, Distilled)
+        assert isinstance(trainer.objective, Guided)
         fitted = trainer.fit()
         assert np.isfinite(fitted.history[0]["train_loss"])
         with pytest.raises(RunFolderError, match="a run with another teacher; choose"):
@@ -488,17 +492,44 @@ class TestTeacher:
         chosen = recipe("vit_scratch", "t", epochs=1, max_steps=2)
         trainer = make(tmp_path, chosen, teacher=write_teacher("vit_scratch"))
         fitted = trainer.fit()
-        assert isinstance(trainer.objective, Distilled)
+        assert isinstance(trainer.objective, Guided)
         assert trainer.objective.project.weight.shape == (256, 256)
         assert np.isfinite(fitted.history[0]["train_loss"])
 
-    def test_an_ensemble_is_refused(self, tmp_path: Path, write_teacher: Any) -> None:
-        member = {"name": "cnn", "img_size": 32, "in_chans": 3}
-        teacher = write_teacher("ensemble", members=[member, member])
+    def test_an_ensemble_has_no_maps(self, tmp_path: Path, write_teacher: Any) -> None:
+        teacher = write_teacher("ensemble", members=PAIR)
         with pytest.raises(TrainingError) as caught:
             make(tmp_path, recipe("vit_scratch", "t"), teacher=teacher)
         assert str(caught.value) == (
-            f"the teacher {teacher.path} is an ensemble; expected a cnn or a Vision Transformer"
+            f"the teacher {teacher.path} is an ensemble, which has no map to learn from; learn "
+            "from its answers alone (distillation.feature_weight = 0), or name another teacher"
+        )
+
+    @pytest.mark.parametrize("student", ["cnn", "vit_scratch"])
+    def test_an_ensembles_answers_teach(
+        self, student: str, tmp_path: Path, write_teacher: Any
+    ) -> None:
+        chosen = recipe(student, "t", feature_weight=0.0, epochs=1, max_steps=2)
+        trainer = make(tmp_path, chosen, teacher=write_teacher("ensemble", members=PAIR))
+        assert type(trainer.objective) is Distilled
+        before = state_of(trainer.network)
+        assert np.isfinite(trainer.fit().history[0]["train_loss"])
+        assert not same(before, state_of(trainer.network))
+
+    def test_a_state_with_other_parts_is_not_taken_up(
+        self, tmp_path: Path, write_teacher: Any
+    ) -> None:
+        """As runs of the answers alone once had a projection for maps."""
+        chosen = recipe("vit_scratch", "t", feature_weight=0.0, epochs=1, max_steps=2)
+        teacher = write_teacher()
+        trainer = make(tmp_path, chosen, teacher=teacher)
+        trainer.objective.project = nn.Linear(4, 2)
+        trainer.fit()
+        with pytest.raises(RunFolderError) as caught:
+            make(tmp_path, chosen, teacher=teacher)
+        assert str(caught.value) == (
+            f"{trainer.path} has other parts than this version's state of this recipe; choose "
+            "another run folder, or remove this one to start again"
         )
 
 

@@ -51,11 +51,16 @@ class Recipe(Section):
             "training.optimizer muon": self.training.optimizer == "muon",
             "mae": self.mae.epochs > 0,
             "pretrained": bool(self.pretrained.weights),
-            "distillation": bool(self.distillation.teacher),
         }
         for key, is_asked in asked.items():
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
+        distillation = self.distillation
+        if distillation.teacher and distillation.feature_weight and not is_vit:
+            raise ValueError(
+                f"distillation.feature_weight is for Vision Transformers, not {self.model.name}; "
+                "set it to 0 to learn from the teacher's answers alone"
+            )
         return self
 
     @model_validator(mode="after")

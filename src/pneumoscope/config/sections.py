@@ -243,7 +243,7 @@ class PretrainedConfig(Section):
 
 
 class DistillationConfig(Section):
-    """A teacher that guides a ViT; it must have been trained on the same split."""
+    """A teacher, which must have been trained on the same split; of maps only a ViT learns."""
 
     teacher: str = Field(
         "", description="run folder beside this one, bundle folder or shipped name; empty: none"

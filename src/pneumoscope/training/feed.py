@@ -12,9 +12,9 @@ from pneumoscope.training.device import Device, send
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.mixing import mix_films
-from pneumoscope.training.objective import Causes
 from pneumoscope.training.randomness import seed_augmentation, seed_step
 from pneumoscope.training.step import Batch
+from pneumoscope.training.supervised import Causes
 
 _PIXELS_AT_ONCE = 2**25
 """As many as a GPU augments at once: enough to be kept busy, and with all that is made of them some

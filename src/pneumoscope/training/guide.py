@@ -1,21 +1,27 @@
 """The network of a teacher, and which teachers a run may have."""
 
+import torch
+
 from pneumoscope.bundle import Bundle
 from pneumoscope.errors import TrainingError
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.cnn import ResNet
+from pneumoscope.models.ensemble import Ensemble
 from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.device import Device
 
 
-def load_guide(teacher: Bundle, split_sha256: str) -> ResNet | VisionTransformer:
-    """Returns the network of a teacher that has seen no validation film of the split.
+def load_teacher(
+    teacher: Bundle, split_sha256: str, device: Device
+) -> ResNet | VisionTransformer | Ensemble:
+    """Returns the network of a teacher that has seen no validation film of the split, on a device.
 
     Building it draws from torch's random state.
 
     Raises:
         BundleError: the bundle is damaged.
         ModelError: its network cannot be built.
-        TrainingError: it is an ensemble, or saw other or unknown films in training.
+        TrainingError: it saw other or unknown films in training.
     """
     if teacher.manifest["data"]["split_sha256"] != split_sha256:
         raise TrainingError(
@@ -27,10 +33,23 @@ def load_guide(teacher: Bundle, split_sha256: str) -> ResNet | VisionTransformer
             f"the teacher {teacher.path} was trained elsewhere, so it may have seen this run's "
             "validation films; train a teacher on this split"
         )
-    guide = load_network(teacher)
-    if not isinstance(guide, ResNet | VisionTransformer):
+    network = load_network(teacher)
+    assert isinstance(network, ResNet | VisionTransformer | Ensemble), "there are no other networks"
+    # Convolutions run faster on channels-last memory; a ViT does not mind.
+    network.to(device.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def load_guide(teacher: Bundle, split_sha256: str, device: Device) -> ResNet | VisionTransformer:
+    """Returns the network of a teacher that has maps to learn from; see :func:`load_teacher`.
+
+    Raises:
+        BundleError, ModelError, TrainingError: as there; or it is an ensemble.
+    """
+    network = load_teacher(teacher, split_sha256, device)
+    if isinstance(network, Ensemble):
         raise TrainingError(
-            f"the teacher {teacher.path} is an {teacher.manifest['model']}; expected a cnn "
-            "or a Vision Transformer"
+            f"the teacher {teacher.path} is an ensemble, which has no map to learn from; learn "
+            "from its answers alone (distillation.feature_weight = 0), or name another teacher"
         )
-    return guide
+    return network

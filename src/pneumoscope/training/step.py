@@ -12,8 +12,8 @@ from pneumoscope.errors import RecordingError
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, sum_over
 from pneumoscope.training.mixing import Mix
-from pneumoscope.training.objective import Causes
 from pneumoscope.training.optimizer import Optimizers
+from pneumoscope.training.supervised import Causes
 
 WITHOUT_GRAPHS = "PNEUMOSCOPE_NO_CUDA_GRAPHS"
 """The environment variable that keeps steps from being recorded, where it is 1."""

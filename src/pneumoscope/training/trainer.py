@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pneumoscope.bundle import Bundle
 from pneumoscope.config import Recipe
 from pneumoscope.data.patients import CAUSES
-from pneumoscope.errors import ConfigError, NonFiniteLossError
+from pneumoscope.errors import ConfigError, NonFiniteLossError, RunFolderError
 from pneumoscope.labels import CLASS_NAMES, Label
 from pneumoscope.models.build import build_model
 from pneumoscope.models.npz import load_npz
@@ -100,7 +100,8 @@ class Trainer:
             ConfigError: fewer films in a batch than processes.
             ModelError: the recipe's network cannot be built.
             RunFolderError: the saved state is of another run, or damaged.
-            TrainingError: the teacher is an ensemble, or saw other or unknown films in training.
+            TrainingError: the teacher saw other or unknown films in training, or is an ensemble
+                whose maps are asked for.
             WeightsError: the checkpoint does not fit the network.
         """
         self.recipe, self.train, self.val = recipe, train, val
@@ -159,10 +160,19 @@ class Trainer:
         self._unseen: list[tuple[dict[str, Any], Tensor]] = []
         self.progress = Progress()
         if state is not None:
+            self._take_up(state)
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        try:
             self.progress = Progress.from_dict(state)
             self.objective.load_state_dict(state["objective"])
             self.average.network.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RunFolderError(
+                f"{self.path} has other parts than this version's state of this recipe; choose "
+                "another run folder, or remove this one to start again"
+            ) from error
 
     @property
     def cause_counts(self) -> dict[str, int] | None:
