@@ -7,6 +7,7 @@ are weighed inversely to what their style, by the training side, gives their own
 (``pneumoscope.training.style_balance``). Usage:
 
     python benchmarks/block_validation.py RECIPE --data DIR --out DIR [--fold 0] [--set KEY=VALUE]
+        [--trial NAME]
 
 Prints a JSON line. ``auroc`` and ``specificity`` (at recall .95 on the very films) are plain,
 ``style_*`` are weighed. ``odd_*`` are against those normal films alone whose style says
@@ -14,6 +15,7 @@ pneumonia. ``specificity_bound`` is its 5th percentile over draws of blocks, the
 anew with them. ``log_loss`` is that of either half of the blocks, calibrated on the other by
 slope and intercept. Weights are those of the last epoch, so nothing is chosen by what is measured,
 but that fine-tuning may not fall behind its linear probe, whose penalty is chosen there.
+``--trial`` is one of those of ``trials.py``.
 """
 
 import argparse
@@ -46,6 +48,8 @@ RECALL = 0.95
 
 FIXED = ("data.", "training.eval_every")
 """Keys of a recipe that are this script's to set."""
+TRIALS = ("wide", "deep", "sharpness")
+"""Of ``trials.py``, those that need no file."""
 
 
 def style_says(data: Path, split: Split) -> NDArray[np.float64]:
@@ -120,6 +124,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--trial", choices=TRIALS, help="see trials.py")
     arguments = parser.parse_args()
     if fixed := [change for change in arguments.set if change.startswith(FIXED)]:
         parser.error(f"{fixed[0]} is for this script to set; choose folds by --fold and --folds")
@@ -134,7 +139,10 @@ def main() -> None:
         f"data.split_seed={arguments.fold}",
         f"training.eval_every={max(1, epochs)}",
     ]
-    command = [sys.executable, "-m", "pneumoscope", "train", arguments.recipe, "--val-only"]
+    program = ["-m", "pneumoscope"]
+    if arguments.trial:
+        program = [str(Path(__file__).with_name("trials.py")), arguments.trial]
+    command = [sys.executable, *program, "train", arguments.recipe, "--val-only"]
     command += ["--data", str(arguments.data), "--out", str(arguments.out)]
     command += [part for change in changes for part in ("--set", change)]
     subprocess.run(command, check=True, stdout=sys.stderr)
@@ -152,6 +160,7 @@ def main() -> None:
     found = figures(val.y_true, val.log_odds, style_says(folder.root, split))
     found |= {"specificity_bound": specificity_bound(val), "log_loss": calibrated_log_loss(val)}
     row: dict[str, Any] = {
+        **({"trial": arguments.trial} if arguments.trial else {}),
         "recipe": arguments.recipe,
         "set": arguments.set,
         "fold": arguments.fold,

@@ -23,3 +23,13 @@ def block_validation() -> ModuleType:
 @pytest.fixture(scope="module")
 def style_holdout() -> ModuleType:
     return load("style_holdout")
+
+
+@pytest.fixture(scope="module")
+def trials() -> ModuleType:
+    return load("trials")
+
+
+@pytest.fixture(scope="module")
+def doubtful_labels() -> ModuleType:
+    return load("doubtful_labels")

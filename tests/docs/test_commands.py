@@ -19,6 +19,8 @@ LEFT_OUT = {
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install --index-url"),
     ("docs/accuracy.md", "python benchmarks/style.py"),
     ("docs/accuracy.md", "python benchmarks/block_validation.py"),
+    ("docs/accuracy.md", "python benchmarks/doubtful_labels.py"),
+    ("docs/accuracy.md", "python benchmarks/trials.py"),
     ("docs/recipes.md", "python benchmarks/style_holdout.py"),
     ("docs/training-speed.md", "python benchmarks/train.py"),
     ("docs/data.md", "pneumoscope data split Data/chest_xray --out block.csv"),
