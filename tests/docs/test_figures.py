@@ -1197,6 +1197,75 @@ def test_the_trials_of_the_vit_ti16():
     assert checked == len(records)
 
 
+def test_the_vit_taught_by_the_cnn():
+    runs = {
+        name: [record(f"ti16-trials/{file}-seed-{seed}.json") for seed in range(3)]
+        for name, file in (("by labels", "six-epochs"), ("taught by the CNN", "taught"))
+    }
+    (labels,) = (
+        line for line in lines_of("ti16-grain.jsonl") if line["weights"] == "shipped, seed 0"
+    )
+    taught = runs["taught by the CNN"][0]["validation_under_shift_quick"]
+    keys = ("clean", "mean", "worst", "recall_mean", "recall_worst")
+    keys += ("specificity_mean", "specificity_worst")
+    rows = table("docs/recipes.md", "| weights | clean | mean | worst | recall: mean |")
+    for (name, *cells), line in zip(rows, (labels, taught), strict=True):
+        for cell, key in zip(cells, keys, strict=True):
+            assert agrees(cell, line[key]), (name, key)
+
+    *each, before, after = table("docs/recipes.md", "| ViT-Ti/16 | val AUROC | test AUROC |")
+    vals = {}
+    for (name, *cells), (_, *together), found in zip(
+        each, (before, after), runs.values(), strict=True
+    ):
+        values = [[run["metrics"]["val"]["at_threshold"]["auroc"] for run in found]]
+        vals[name.partition(",")[0]] = values[0]
+        for key in ("auroc", "recall", "specificity"):
+            values.append([run["metrics"]["test"]["at_threshold"][key] for run in found])
+        for cell, mean, seeds in zip(cells, together, values, strict=True):
+            assert agrees(cell, *seeds), name
+            assert agrees(mean, np.mean(seeds), np.std(seeds, ddof=1)), name
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"films each seed is lower, by (\S+) to (\S+)\. The test", text)
+    less = np.subtract(vals["by labels"], vals["taught by the CNN"])
+    assert agrees(" ".join(said), less.min(), less.max())
+
+    page = "docs/decisions/0025-the-cnn-teaches-the-pretrained-vit.md"
+    by_labels, ours = (
+        next(
+            line
+            for line in lines_of("block-validation.jsonl")
+            if line["recipe"] == "pretrained_ti16"
+            and "cpu" in line["device"]
+            and (
+                line["set"] == []
+                if plain
+                else "distillation.teacher=blocks/cnn80/bundle" in line["set"]
+            )
+        )
+        for plain in (True, False)
+    )
+    aurocs, specificities, losses, styles = table(page, "| | by labels, 6 epochs | taught")
+    for found, column in ((by_labels, 1), (ours, 2)):
+        assert agrees(aurocs[column].partition(" (")[0], found["auroc"])
+        bounds = found["specificity"], found["specificity_bound"]
+        assert agrees(specificities[column], *bounds)
+        assert agrees(losses[column], found["log_loss"])
+        assert agrees(styles[column], found["style_auroc"])
+    rows = table(page, "| | by labels | taught by the CNN |")
+    for (what, *cells), of in zip(rows, ("", "recall_", "specificity_"), strict=True):
+        for cell, line in zip(cells, (labels, taught), strict=True):
+            assert agrees(cell, line[f"{of}mean"], line[f"{of}worst"]), what
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"Clean validation: (.*?), each below .*? Test AUROC (.*?): ", text)
+    aurocs = [
+        [run["metrics"][part]["at_threshold"]["auroc"] for run in runs["taught by the CNN"]]
+        for part in ("val", "test")
+    ]
+    for shown, values in zip(said, aurocs, strict=True):
+        assert agrees(shown, *values)
+
+
 def test_every_patch_in_training():
     runs = {
         name: [record(f"ti16-trials/{file}-seed-{seed}.json") for seed in range(3)]
