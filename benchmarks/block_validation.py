@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
+from trials import WITHOUT_FILE
 
 from pneumoscope.bundle import open_bundle
 from pneumoscope.config import load_recipe
@@ -48,8 +49,6 @@ RECALL = 0.95
 
 FIXED = ("data.", "training.eval_every")
 """Keys of a recipe that are this script's to set."""
-TRIALS = ("wide", "deep", "sharpness")
-"""Of ``trials.py``, those that need no file."""
 
 
 def style_says(data: Path, split: Split) -> NDArray[np.float64]:
@@ -124,7 +123,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--trial", choices=TRIALS, help="see trials.py")
+    parser.add_argument("--trial", choices=WITHOUT_FILE, help="see trials.py")
     arguments = parser.parse_args()
     if fixed := [change for change in arguments.set if change.startswith(FIXED)]:
         parser.error(f"{fixed[0]} is for this script to set; choose folds by --fold and --folds")
@@ -139,10 +138,10 @@ def main() -> None:
         f"data.split_seed={arguments.fold}",
         f"training.eval_every={max(1, epochs)}",
     ]
-    program = ["-m", "pneumoscope"]
+    program = ["-m", "pneumoscope", "train"]
     if arguments.trial:
         program = [str(Path(__file__).with_name("trials.py")), arguments.trial]
-    command = [sys.executable, *program, "train", arguments.recipe, "--val-only"]
+    command = [sys.executable, *program, arguments.recipe, "--val-only"]
     command += ["--data", str(arguments.data), "--out", str(arguments.out)]
     command += [part for change in changes for part in ("--set", change)]
     subprocess.run(command, check=True, stdout=sys.stderr)

@@ -1,13 +1,13 @@
 """Names the training films whose label networks contradict that did not learn it: no test film.
 
 The recipe ``cnn``, of 20 epochs and with its last weights, is trained on either half of the
-training patients and answers the other. A film is doubtful where the probability of the other
-class is at least its mean over the films of that class. Source: confident learning (Northcutt et
-al., arXiv:1911.00068), equations 1 and 2. Usage:
+training patients and answers the other. A film is doubtful where the other class is the likelier,
+and its probability at least the mean over the films of that class. Source: confident learning
+(Northcutt et al., arXiv:1911.00068), equations 1 and 2. Usage:
 
     python benchmarks/doubtful_labels.py --data DIR --split RUN/split.csv > doubtful.json
 
-``trials.py without=doubtful.json`` trains without them.
+``trials.py without=doubtful.json cnn`` trains without them.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def answer_out_of_fold(
 ) -> NDArray[np.float64]:
     """Returns the probability of pneumonia (N,) by a network that has not seen the film."""
     p = np.empty(len(labels))
+    device = choose_device()
     for mine in range(FOLDS):
         others, own = fold != mine, fold == mine
         with TemporaryDirectory() as folder:
@@ -62,11 +63,11 @@ def answer_out_of_fold(
                 LabelledFilms(pixels[own], labels[own]),
                 folder=Path(folder),
                 split_sha256=split_sha256,
-                device=choose_device(),
+                device=device,
                 group=Group(),
                 recorder=Recorder(),
             ).fit()
-        logits = score_pixels(fitted.network, pixels[own])
+        logits = score_pixels(fitted.network, pixels[own], device=device.device)
         p[own] = expit(logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL])
     return p
 
@@ -74,9 +75,9 @@ def answer_out_of_fold(
 def is_doubtful(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Returns which films (N,) are as surely of the other class as those that are named so."""
     sick = labels == Label.PNEUMONIA
-    found: NDArray[np.bool_] = np.where(
-        sick, 1.0 - p >= (1.0 - p)[~sick].mean(), p >= p[sick].mean()
-    )
+    other = np.where(sick, 1.0 - p, p)
+    surely = np.where(sick, (1.0 - p)[~sick].mean(), p[sick].mean())
+    found: NDArray[np.bool_] = (other >= surely) & (other > 0.5)
     return found
 
 
@@ -97,11 +98,11 @@ def main() -> None:
         pixels = np.asarray(
             open_cache(folder.root, rows, recipe.model.img_size, default_cache_dir())
         )
+        labels = np.array([int(row.label) for row in rows])
+        fold = fold_of(np.array([row.patient_id for row in rows]), arguments.seed)
+        p = answer_out_of_fold(recipe, pixels, labels, fold, split.sha256)
     except PneumoscopeError as error:
         parser.error(str(error))
-    labels = np.array([int(row.label) for row in rows])
-    fold = fold_of(np.array([row.patient_id for row in rows]), arguments.seed)
-    p = answer_out_of_fold(recipe, pixels, labels, fold, split.sha256)
     doubtful = is_doubtful(labels, p)
     found = {
         "left_out": {

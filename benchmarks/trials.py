@@ -1,4 +1,4 @@
-"""Runs the command line with one thing changed that no recipe can name.
+"""Trains with one thing changed that no recipe can name.
 
 What was tried on the CNN, gave nothing, and has no place in the package:
 
@@ -7,19 +7,21 @@ What was tried on the CNN, gave nothing, and has no place in the package:
     sharpness  sharpness-aware minimisation, rho .05 (Foret et al., arXiv:2010.01412)
     without    without the training films that are named in a file, as doubtful_labels.py writes it
 
-Usage:
+Usage, with the options of ``pneumoscope train``:
 
-    python benchmarks/trials.py wide train cnn --data DIR --set training.epochs=20
-    python benchmarks/trials.py without=doubtful.json train cnn --data DIR --set training.epochs=40
+    python benchmarks/trials.py wide cnn --data DIR --val-only --set training.epochs=20
+    python benchmarks/trials.py without=doubtful.json cnn --data DIR --val-only
 
-A finished bundle names the recipe and not the trial, and its network is that of the trial: it is
-for its scores. By blocks held out: ``block_validation.py --trial wide``.
+The trial is part of the recipe's name, so that no run is taken for another's: ``runs/cnn_wide``.
+Of a larger network the bundle is for its scores: the package does not know its size. By blocks
+held out: ``block_validation.py --trial wide``.
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ import torch
 from torch import Tensor, nn
 
 from pneumoscope import cli
-from pneumoscope.errors import SplitError
+from pneumoscope.config import load_recipe
+from pneumoscope.data.split import SplitRow
+from pneumoscope.errors import PneumoscopeError, SplitError, UsageError
 from pneumoscope.models.presets import CNN_PRESETS
 from pneumoscope.study import run
 from pneumoscope.study.films import SplitFilms, open_films
@@ -45,23 +49,37 @@ class SharpnessAwareStep(Step):
 
     def _gradients(self, batch: Batch) -> Tensor:
         found = super()._gradients(batch)
+        if not found.isfinite().all():
+            return found
         moved = [parameter for parameter in self.parameters if parameter.grad is not None]
+        here = [parameter.detach().clone() for parameter in moved]
         gradients = [parameter.grad for parameter in moved]
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
-        uphill = [gradient * (RHO / (norm + 1e-12)) for gradient in gradients]
-        with torch.no_grad():
-            torch._foreach_add_(moved, uphill)
         # Batch statistics move once a step, by the films as the weights see them where they are.
         norms = [m for m in self.objective.modules() if isinstance(m, nn.BatchNorm2d)]
         momenta = [module.momentum for module in norms]
+        with torch.no_grad():
+            torch._foreach_add_(moved, [g * (RHO / (norm + 1e-12)) for g in gradients])
         for module in norms:
             module.momentum = 0.0
-        super()._gradients(batch)
+        uphill = super()._gradients(batch)
         for module, momentum in zip(norms, momenta, strict=True):
             module.momentum = momentum
         with torch.no_grad():
-            torch._foreach_sub_(moved, uphill)
-        return found
+            torch._foreach_copy_(moved, here)
+        return torch.stack([found[0], uphill[1]])
+
+
+class SomeFilms(SplitFilms):
+    """Films of which some are not trained on."""
+
+    def __init__(self, films: SplitFilms, left_out: frozenset[str]) -> None:
+        super().__init__(*(getattr(films, field.name) for field in fields(films)))
+        object.__setattr__(self, "left_out", left_out)
+
+    def rows(self, name: str) -> tuple[SplitRow, ...]:
+        left_out = self.left_out if name == "train" else ()
+        return tuple(row for row in super().rows(name) if row.path not in left_out)
 
 
 def widen() -> None:
@@ -77,33 +95,58 @@ def look_around() -> None:
 
 
 def leave_out(path: str) -> None:
-    named = frozenset(json.loads(Path(path).read_text(encoding="utf-8"))["paths_left_out"])
+    try:
+        named = frozenset(json.loads(Path(path).read_text(encoding="utf-8"))["paths_left_out"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} does not name films; make it with doubtful_labels.py ({error})"
+        ) from error
 
     def open_some(*arguments: Any, **options: Any) -> SplitFilms:
         films = open_films(*arguments, **options)
         trained_on = {row.path for row in films.split.subset("train")}
         if unknown := named - trained_on:
             raise SplitError(f"{path} names {min(unknown)}, no training film of this split")
-        return replace(films, unreadable=films.unreadable | named)
+        return SomeFilms(films, named)
 
     run.open_films = open_some
 
 
-TRIALS: dict[str, Callable[..., None]] = {
-    "wide": widen,
-    "deep": deepen,
-    "sharpness": look_around,
-    "without": leave_out,
-}
+SIZES: dict[str, Callable[[], None]] = {"wide": widen, "deep": deepen}
+WITHOUT_FILE: dict[str, Callable[[], None]] = {**SIZES, "sharpness": look_around}
+
+
+def name_of(trial: str, recipe: str, file: str = "") -> str:
+    """Returns what the run is called.
+
+    Raises:
+        PneumoscopeError: the recipe does not load, or is of no CNN where that is enlarged.
+    """
+    loaded = load_recipe(recipe)
+    if trial in SIZES and loaded.model.name not in CNN_PRESETS:
+        raise UsageError(f"{trial} is a size of the CNN; {recipe} trains a {loaded.model.name}")
+    content = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8] if file else ""
+    return "_".join(part for part in (loaded.name, trial, content) if part)
 
 
 def main() -> int:
-    name, *file = (sys.argv[1:2] or [""])[0].split("=", 1)
-    if name not in TRIALS or bool(file) != (name == "without"):
-        print(f"name a trial: {', '.join(TRIALS)}=FILE", file=sys.stderr)
+    trial, _, file = (sys.argv[1:2] or [""])[0].partition("=")
+    if trial not in (*WITHOUT_FILE, "without") or bool(file) != (trial == "without"):
+        print(f"name a trial: {', '.join(WITHOUT_FILE)}, without=FILE", file=sys.stderr)
         return 2
-    TRIALS[name](*file)
-    return cli.main(sys.argv[2:])
+    recipe, *options = sys.argv[2:] or ["--help"]
+    if recipe.startswith("-"):
+        return cli.main(["train", recipe])
+    try:
+        if file:
+            leave_out(file)
+        else:
+            WITHOUT_FILE[trial]()
+        name = name_of(trial, recipe, file)
+    except PneumoscopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return cli.main(["train", recipe, *options, "--set", f"name={name}"])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ OTHER_SEEDS = {
 SINGLE_RUNS = {
     "ViT-Ti/16, its linear probe alone, one run": "ti16-trials/linear-probe.json",
     "CNN and ViT-Ti/16 averaged, one run": "ensemble-cnn-ti16.json",
-    "CNN and ViT-Ti/16, three seeds of each averaged, one run": "ensemble-three-seeds.json",
+    "CNN and ViT-Ti/16, three seeds each, stored scores averaged": "ensemble-three-seeds.json",
 }
 METRICS = ("auroc", "recall", "specificity")
 CHANGES = (

@@ -33,3 +33,8 @@ def trials() -> ModuleType:
 @pytest.fixture(scope="module")
 def doubtful_labels() -> ModuleType:
     return load("doubtful_labels")
+
+
+@pytest.fixture(scope="module")
+def average_scores() -> ModuleType:
+    return load("average_scores")

@@ -148,6 +148,17 @@ class TestValues:
         distillation["feature_weight"] = 0
         assert parse_recipe(values, "").distillation.teacher == "b"
 
+    def test_a_teacher_teaches_something(self) -> None:
+        weights = {"logit_weight": 0, "feature_weight": 0}
+        values = {"name": "a", "distillation": {"teacher": "b", **weights}}
+        expected = (
+            "mine.toml: recipe: distillation.logit_weight and feature_weight are both 0, so the "
+            "teacher teaches nothing; raise one of them, or set distillation.teacher to none "
+            "(empty)"
+        )
+        assert refusal(values) == expected
+        assert parse_recipe({"name": "a", "distillation": weights}, "").distillation.teacher == ""
+
     def test_a_whole_number_is_a_number(self) -> None:
         recipe = parse_recipe({"name": "a", "training": {"lr": 1}}, "")
         assert recipe.sha256 == parse_recipe({"name": "a", "training": {"lr": 1.0}}, "").sha256

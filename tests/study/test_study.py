@@ -45,6 +45,25 @@ class TestRecipes:
         paths = [str(recipes / name) for name in ("tiny_vit.toml", "tiny_cnn.toml")]
         assert [recipe.name for recipe in load_recipes(paths, 1, ())] == ["tiny_cnn", "tiny_vit"]
 
+    def test_a_teacher_may_have_one_itself(self) -> None:
+        names = ["scratch", "cnn", "quick_cnn"]
+        loaded = load_recipes(names, 1, ["distillation.feature_weight=0"])
+        assert [recipe.name for recipe in loaded] == ["cnn", "scratch", "quick_cnn"]
+        taught = {"cnn": "quick_cnn", "scratch": "cnn", "quick_cnn": "quick_cnn"}
+        ordered = module._teachers_first(
+            [
+                recipe.model_copy(
+                    update={
+                        "distillation": recipe.distillation.model_copy(
+                            update={"teacher": taught[recipe.name]}
+                        )
+                    }
+                )
+                for recipe in loaded
+            ]
+        )
+        assert [recipe.name for recipe in ordered] == ["quick_cnn", "cnn", "scratch"]
+
     def test_overrides_are_for_every_recipe(self) -> None:
         loaded = load_recipes(PRESETS["quick"], 1, ["training.epochs=1"])
         assert [recipe.training.epochs for recipe in loaded] == [1, 1, 1]

@@ -10,6 +10,7 @@ from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.ensemble import Ensemble
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training.distillation import Distilled, Guided
+from pneumoscope.training.mixing import Mix
 
 WEIGHTS = torch.tensor([2.0, 0.7])
 
@@ -87,15 +88,52 @@ def test_a_vit_teaches_its_patch_tokens_at_their_places():
     torch.testing.assert_close(logits, teacher(x))
 
 
-def test_the_teacher_is_neither_trained_nor_saved():
-    objective = tiny(Guided).train()
+@pytest.mark.parametrize("kind", [Distilled, Guided])
+def test_the_teacher_is_neither_trained_nor_saved(kind):
+    objective = tiny(kind).train()
     (teacher,) = objective._teacher
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
     x, y = batch()
     objective(x, y, y).backward()
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
-    assert objective.project.weight.grad.abs().sum() > 0
-    assert {key.split(".")[0] for key in objective.state_dict()} == {"network", "project"}
+    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+    own = {"network"}
+    if kind is Guided:
+        own.add("project")
+        assert objective.project.weight.grad.abs().sum() > 0
+    assert {key.split(".")[0] for key in objective.state_dict()} == own
+
+
+@pytest.mark.parametrize("kind", [Distilled, Guided])
+def test_the_labels_of_mixed_films_are_mixed_and_the_answers_are_of_the_mixed_film(kind):
+    x, y = batch()
+    mix = Mix(y.flip(0), torch.tensor(0.7))
+    half = tiny(kind, logit_weight=0.5, feature_weight=0.0).eval()
+    labels, answers = (
+        tiny(kind, logit_weight=share, feature_weight=0.0).eval()(x, y, y, mix)
+        for share in (0.0, 1.0)
+    )
+    torch.testing.assert_close(half(x, y, y, mix), (labels + answers) / 2)
+    torch.testing.assert_close(labels, half.label_loss(half.network(x), y, y, mix))
+    alone = tiny(kind, logit_weight=1.0, feature_weight=0.0).eval()
+    torch.testing.assert_close(answers, alone(x, y, y))
+
+
+@pytest.mark.parametrize("views", [{"flip_average": True}, {"zoom_average": True}])
+@pytest.mark.parametrize("kind", [Distilled, Guided])
+def test_a_teacher_answers_one_view(kind, views):
+    torch.manual_seed(6)
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 4}
+    student, teacher = VisionTransformer(**sizes), VisionTransformer(**sizes, **views)
+    nn.init.normal_(teacher.head.weight)
+    config = DistillationConfig(logit_weight=1.0, feature_weight=0.0)
+    objective = kind(student, teacher, config, WEIGHTS, 0.05).eval()
+    x, y = batch()
+    x = x[:, :1].expand(-1, 3, -1, -1)
+    p = teacher.classify(teacher.encode(x)[0]).softmax(1)
+    expected = (p * (p.log() - student(x).log_softmax(1))).sum() / len(y)
+    torch.testing.assert_close(objective(x, y, y), expected)
 
 
 def test_the_answers_of_an_ensemble_teach_a_cnn():

@@ -516,7 +516,7 @@ class TestTeacher:
         assert np.isfinite(trainer.fit().history[0]["train_loss"])
         assert not same(before, state_of(trainer.network))
 
-    def test_a_state_with_other_parts_is_not_taken_up(
+    def test_a_state_with_other_weights_is_not_taken_up(
         self, tmp_path: Path, write_teacher: Any
     ) -> None:
         """As runs of the answers alone once had a projection for maps."""
@@ -528,8 +528,8 @@ class TestTeacher:
         with pytest.raises(RunFolderError) as caught:
             make(tmp_path, chosen, teacher=teacher)
         assert str(caught.value) == (
-            f"{trainer.path} has other parts than this version's state of this recipe; choose "
-            "another run folder, or remove this one to start again"
+            f"{trainer.path} was written by another version, which trained other weights "
+            "(project.bias); go on with that version, or choose another run folder"
         )
 
 

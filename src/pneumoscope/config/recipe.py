@@ -56,10 +56,17 @@ class Recipe(Section):
             if is_asked and not is_vit:
                 raise ValueError(f"{key} is for Vision Transformers, not {self.model.name}")
         distillation = self.distillation
-        if distillation.teacher and distillation.feature_weight and not is_vit:
+        if not distillation.teacher:
+            return self
+        if distillation.feature_weight and not is_vit:
             raise ValueError(
                 f"distillation.feature_weight is for Vision Transformers, not {self.model.name}; "
                 "set it to 0 to learn from the teacher's answers alone"
+            )
+        if not distillation.feature_weight and not distillation.logit_weight:
+            raise ValueError(
+                "distillation.logit_weight and feature_weight are both 0, so the teacher teaches "
+                "nothing; raise one of them, or set distillation.teacher to none (empty)"
             )
         return self
 

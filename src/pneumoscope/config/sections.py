@@ -243,7 +243,7 @@ class PretrainedConfig(Section):
 
 
 class DistillationConfig(Section):
-    """A teacher, which must have been trained on the same split; of maps only a ViT learns."""
+    """A teacher, which must have been trained on the same split; maps teach ViTs alone."""
 
     teacher: str = Field(
         "", description="run folder beside this one, bundle folder or shipped name; empty: none"
@@ -255,7 +255,9 @@ class DistillationConfig(Section):
         1.0, description="softens both answers before they are compared"
     )
     feature_weight: Annotated[float, Field(ge=0.0)] = Field(
-        1.0, description="weight of the match between patch tokens and the teacher's maps"
+        1.0,
+        description="weight of the match between patch tokens and the teacher's maps; 0: answers "
+        "alone, of any teacher and for any student",
     )
 
 

@@ -241,7 +241,8 @@ def _teacher(recipe: Recipe, folder: Path) -> Bundle | None:
     if not name:
         return None
     beside = folder.parent / name
-    return open_bundle(beside if beside.is_dir() else name)
+    is_there = beside.is_dir() and beside != folder  # which is no teacher yet
+    return open_bundle(beside if is_there else name)
 
 
 def _recorder(recipe: Recipe, folder: Path, console: Console, group: Group) -> Recorder:

@@ -73,8 +73,6 @@ def load_recipes(names: Sequence[str], num_seeds: int, overrides: Sequence[str])
     recipes = [load_recipe(name, overrides) for name in names]
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise UsageError("two recipes have the same name; give each its own")
-    teachers = {recipe.distillation.teacher for recipe in recipes}
-    recipes.sort(key=lambda recipe: recipe.name not in teachers)
     return [
         recipe.model_copy(
             update={
@@ -83,9 +81,25 @@ def load_recipes(names: Sequence[str], num_seeds: int, overrides: Sequence[str])
                 )
             }
         )
-        for recipe in recipes
+        for recipe in _teachers_first(recipes)
         for offset in range(num_seeds)
     ]
+
+
+def _teachers_first(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Returns the recipes as they come, but each after its teacher, and that after its own."""
+    by_name = {recipe.name: recipe for recipe in recipes}
+    found: dict[str, Recipe] = {}
+
+    def add(recipe: Recipe, students: tuple[str, ...] = ()) -> None:
+        teacher = by_name.get(recipe.distillation.teacher)
+        if teacher and teacher.name not in (*students, recipe.name):  # or it is found elsewhere
+            add(teacher, (*students, recipe.name))
+        found.setdefault(recipe.name, recipe)
+
+    for recipe in recipes:
+        add(recipe)
+    return list(found.values())
 
 
 def with_weights_here(recipes: Sequence[Recipe], console: Console) -> list[Recipe]:

@@ -31,7 +31,7 @@ class Distilled(Supervised):
         focal_gamma: float = 0.0,
         cause_task: CauseTask | None = None,
     ) -> None:
-        """Freezes the teacher, which answers the film as it is shown, and not the mean of views."""
+        """Takes the teacher over: it is frozen, and answers one view of a film from then on."""
         super().__init__(network, class_weights, label_smoothing, focal_gamma, cause_task)
         self.config = config
         for module in teacher.modules():

@@ -4,6 +4,7 @@ import torch
 
 from pneumoscope.bundle import Bundle
 from pneumoscope.errors import TrainingError
+from pneumoscope.models.build import ENSEMBLE
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.ensemble import Ensemble
@@ -46,10 +47,11 @@ def load_guide(teacher: Bundle, split_sha256: str, device: Device) -> ResNet | V
     Raises:
         BundleError, ModelError, TrainingError: as there; or it is an ensemble.
     """
-    network = load_teacher(teacher, split_sha256, device)
-    if isinstance(network, Ensemble):
+    if teacher.config["model"]["name"] == ENSEMBLE:
         raise TrainingError(
             f"the teacher {teacher.path} is an ensemble, which has no map to learn from; learn "
             "from its answers alone (distillation.feature_weight = 0), or name another teacher"
         )
+    network = load_teacher(teacher, split_sha256, device)
+    assert isinstance(network, ResNet | VisionTransformer), "there is no other that is one network"
     return network

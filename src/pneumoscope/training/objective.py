@@ -37,7 +37,8 @@ def make_objective(
         split_sha256: names the split.
 
     Raises:
-        BundleError, ModelError, TrainingError: of the teacher; see :func:`load_guide`.
+        BundleError, ModelError, TrainingError: of the teacher; see :func:`load_teacher` and
+            :func:`load_guide`.
     """
     config = recipe.training
     weights = torch.ones(len(CLASS_NAMES))

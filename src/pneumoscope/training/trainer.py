@@ -99,7 +99,7 @@ class Trainer:
         Raises:
             ConfigError: fewer films in a batch than processes.
             ModelError: the recipe's network cannot be built.
-            RunFolderError: the saved state is of another run, or damaged.
+            RunFolderError: the saved state is of another run or version, or damaged.
             TrainingError: the teacher saw other or unknown films in training, or is an ensemble
                 whose maps are asked for.
             WeightsError: the checkpoint does not fit the network.
@@ -163,16 +163,17 @@ class Trainer:
             self._take_up(state)
 
     def _take_up(self, state: dict[str, Any]) -> None:
-        try:
-            self.progress = Progress.from_dict(state)
-            self.objective.load_state_dict(state["objective"])
-            self.average.network.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
+        mine, theirs = self.objective.state_dict(), state["objective"]
+        if mine.keys() != theirs.keys():
+            differing = min(mine.keys() ^ theirs.keys())
             raise RunFolderError(
-                f"{self.path} has other parts than this version's state of this recipe; choose "
-                "another run folder, or remove this one to start again"
-            ) from error
+                f"{self.path} was written by another version, which trained other weights "
+                f"({differing}); go on with that version, or choose another run folder"
+            )
+        self.progress = Progress.from_dict(state)
+        self.objective.load_state_dict(theirs)
+        self.average.network.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
     @property
     def cause_counts(self) -> dict[str, int] | None:
