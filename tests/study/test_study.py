@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pneumoscope.bundle import shipped_bundles
 from pneumoscope.config import Recipe, load_recipe, parse_recipe
 from pneumoscope.data.phantom import is_phantom, write_phantoms
-from pneumoscope.errors import ConfigError, LayoutError, UsageError, WeightsError
+from pneumoscope.errors import BundleError, ConfigError, LayoutError, UsageError, WeightsError
 from pneumoscope.study import study as module
-from pneumoscope.study.run import Source
+from pneumoscope.study.run import Source, _teacher
 from pneumoscope.study.study import (
     PRESETS,
     find_data,
@@ -63,6 +64,19 @@ class TestRecipes:
             ]
         )
         assert [recipe.name for recipe in ordered] == ["quick_cnn", "cnn", "scratch"]
+
+    def test_a_run_is_not_its_own_teacher(self, tmp_path: Path) -> None:
+        settings = {"teacher": "cnn", "feature_weight": 0}
+        recipe = parse_recipe(
+            {"name": "cnn", "model": {"name": "cnn"}, "distillation": settings}, ""
+        )
+        folder = tmp_path / "cnn"
+        folder.mkdir()
+        shipped = _teacher(recipe, folder)
+        assert shipped
+        assert shipped.path == shipped_bundles()["cnn"]
+        with pytest.raises(BundleError):  # another run's folder of that name is meant, done or not
+            _teacher(recipe, tmp_path / "other")
 
     def test_overrides_are_for_every_recipe(self) -> None:
         loaded = load_recipes(PRESETS["quick"], 1, ["training.epochs=1"])
