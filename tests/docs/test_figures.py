@@ -545,6 +545,25 @@ def test_muon_and_mixed_films_on_blocks():
     assert agrees(style, *(line["style_auroc"] for line in pairs))
 
 
+def test_eight_times_as_long_for_the_cnn():
+    text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"\(160\) no longer is (.*?)\. One run", text)
+    lines = {tuple(line["set"]): line for line in lines_of("block-validation.jsonl")}
+    long, now = (
+        lines[("training.epochs=160",)],
+        next(
+            line
+            for line in lines_of("block-validation.jsonl")
+            if line["recipe"] == "cnn" and not line["set"]
+        ),
+    )
+    expected = [long["auroc"], long["log_loss"]]
+    for one in (long, now):
+        expected += [one["specificity"], one["specificity_bound"]]
+    expected += [long["style_auroc"], now["style_auroc"]]
+    assert agrees(said, *expected)
+
+
 def test_twice_as_long_for_the_scratch_vit():
     """What decision 23 says, and the page on it."""
     teacher = "distillation.teacher=blocks/cnn20/bundle"
