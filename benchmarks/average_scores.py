@@ -4,7 +4,7 @@
 
 Prints JSON: figures on validation and test at the threshold with validation recall >= .95. No film
 and no network is needed. ``pneumoscope ensemble`` makes a bundle that does the same; it reduces
-films to each member's size without rounding, so its scores differ in the third digit.
+films to each member's size without rounding, so its scores can differ a little.
 """
 
 import argparse

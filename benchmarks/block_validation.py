@@ -144,7 +144,8 @@ def main() -> None:
     command = [sys.executable, *program, arguments.recipe, "--val-only"]
     command += ["--data", str(arguments.data), "--out", str(arguments.out)]
     command += [part for change in changes for part in ("--set", change)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    if status := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+        sys.exit(status)  # the command has said why
     folder = scan_folder(arguments.data)
     split = open_split(
         folder,

@@ -20,8 +20,9 @@ held out: ``block_validation.py --trial wide``.
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,14 @@ SIZES: dict[str, Callable[[], None]] = {"wide": widen, "deep": deepen}
 WITHOUT_FILE: dict[str, Callable[[], None]] = {**SIZES, "sharpness": look_around}
 
 
-def name_of(trial: str, recipe: str, file: str = "") -> str:
+def name_of(trial: str, recipe: str, options: Sequence[str] = (), file: str = "") -> str:
     """Returns what the run is called.
 
     Raises:
         PneumoscopeError: the recipe does not load, or is of no CNN where that is enlarged.
     """
-    loaded = load_recipe(recipe)
+    changes = [after for before, after in pairwise(options) if before == "--set"]
+    loaded = load_recipe(recipe, changes)
     if trial in SIZES and loaded.model.name not in CNN_PRESETS:
         raise UsageError(f"{trial} is a size of the CNN; {recipe} trains a {loaded.model.name}")
     content = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8] if file else ""
@@ -134,15 +136,16 @@ def main() -> int:
     if trial not in (*WITHOUT_FILE, "without") or bool(file) != (trial == "without"):
         print(f"name a trial: {', '.join(WITHOUT_FILE)}, without=FILE", file=sys.stderr)
         return 2
-    recipe, *options = sys.argv[2:] or ["--help"]
-    if recipe.startswith("-"):
-        return cli.main(["train", recipe])
+    recipe, *options = sys.argv[2:] or [""]
+    if not recipe or recipe.startswith("-"):
+        print("name the recipe right after the trial", file=sys.stderr)
+        return 2
     try:
         if file:
             leave_out(file)
         else:
             WITHOUT_FILE[trial]()
-        name = name_of(trial, recipe, file)
+        name = name_of(trial, recipe, options, file)
     except PneumoscopeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

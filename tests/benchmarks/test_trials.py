@@ -118,7 +118,7 @@ def test_a_trial_is_not_taken_for_the_plain_run_nor_for_another(
     one.write_text('{"paths_left_out": []}')
     two.write_text('{"paths_left_out": ["a"]}')
     names = [trials.name_of("sharpness", "cnn"), trials.name_of("wide", "cnn")]
-    names += [trials.name_of("without", "cnn", str(path)) for path in (one, two)]
+    names += [trials.name_of("without", "cnn", (), str(path)) for path in (one, two)]
     assert names[:2] == ["cnn_sharpness", "cnn_wide"]
     assert len({"cnn", *names}) == 5
 
@@ -127,6 +127,8 @@ def test_only_a_cnn_is_enlarged(trials: ModuleType) -> None:
     with pytest.raises(UsageError) as caught:
         trials.name_of("deep", "scratch")
     assert str(caught.value) == "deep is a size of the CNN; scratch trains a vit_scratch"
+    with pytest.raises(UsageError, match="a size of the CNN; cnn trains a vit_scratch"):
+        trials.name_of("deep", "cnn", ["--val-only", "--set", "model.name=vit_scratch"])
     assert trials.name_of("sharpness", "scratch") == "scratch_sharpness"
 
 

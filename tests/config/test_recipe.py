@@ -153,8 +153,8 @@ class TestValues:
         values = {"name": "a", "distillation": {"teacher": "b", **weights}}
         expected = (
             "mine.toml: recipe: distillation.logit_weight and feature_weight are both 0, so the "
-            "teacher teaches nothing; raise one of them, or set distillation.teacher to none "
-            "(empty)"
+            "teacher teaches nothing; raise one of them, or leave the teacher out "
+            "(distillation.teacher = '')"
         )
         assert refusal(values) == expected
         assert parse_recipe({"name": "a", "distillation": weights}, "").distillation.teacher == ""

@@ -547,7 +547,7 @@ def test_muon_and_mixed_films_on_blocks():
 
 def test_eight_times_as_long_for_the_cnn():
     text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
-    (said,) = re.findall(r"\(160\) no longer is (.*?)\. One run", text)
+    (said,) = re.findall(r"\(160 epochs\) is no better (.*?)\. One run", text)
     lines = {tuple(line["set"]): line for line in lines_of("block-validation.jsonl")}
     long, now = (
         lines[("training.epochs=160",)],
@@ -1282,6 +1282,14 @@ def test_the_vit_taught_by_the_cnn():
         for cell, line in zip(cells, (labels, taught), strict=True):
             assert agrees(cell, line[f"{of}mean"], line[f"{of}worst"]), what
     text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    (longer,) = (
+        line
+        for line in lines_of("block-validation.jsonl")
+        if line["recipe"] == "pretrained_ti16" and line["set"] == ["training.epochs=12"]
+    )
+    (said,) = re.findall(r"by labels were run on blocks: (.*?)\. All", text)
+    keys = ("auroc", "specificity", "specificity_bound", "style_auroc", "log_loss")
+    assert agrees(said, *(longer[key] for key in keys))
     (said,) = re.findall(r"Clean validation: (.*?), each below .*? Test AUROC (.*?): ", text)
     aurocs = [
         [run["metrics"][part]["at_threshold"]["auroc"] for run in runs["taught by the CNN"]]

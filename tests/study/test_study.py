@@ -75,8 +75,12 @@ class TestRecipes:
         shipped = _teacher(recipe, folder)
         assert shipped
         assert shipped.path == shipped_bundles()["cnn"]
-        with pytest.raises(BundleError):  # another run's folder of that name is meant, done or not
-            _teacher(recipe, tmp_path / "other")
+        other_seed = _teacher(recipe, tmp_path / "cnn-s1")  # whatever lies in its seed 0
+        assert other_seed
+        assert other_seed.path == shipped.path
+        student = recipe.model_copy(update={"name": "other"})
+        with pytest.raises(BundleError):  # that run is meant, done or not
+            _teacher(student, tmp_path / "other")
 
     def test_overrides_are_for_every_recipe(self) -> None:
         loaded = load_recipes(PRESETS["quick"], 1, ["training.epochs=1"])

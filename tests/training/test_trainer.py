@@ -532,6 +532,26 @@ class TestTeacher:
             "(project.bias); go on with that version, or choose another run folder"
         )
 
+    @pytest.mark.parametrize("part", ["optimizer", "average", "history"])
+    def test_a_state_of_another_form_is_not_taken_up(self, tmp_path: Path, part: str) -> None:
+        chosen = recipe(epochs=1, max_steps=2)
+        trainer = make(tmp_path, chosen)
+        trainer.fit()
+        state = torch.load(trainer.path, weights_only=True)
+        if part == "optimizer":
+            state["optimizer"]["param_groups"].pop()
+        elif part == "average":
+            state["average"]["head.bias"] = torch.zeros(3)
+        else:
+            del state["history"]
+        torch.save(state, trainer.path)
+        with pytest.raises(RunFolderError) as caught:
+            make(tmp_path, chosen)
+        assert str(caught.value) == (
+            f"{trainer.path} was written by another version, whose state has another form; go on "
+            "with that version, or choose another run folder"
+        )
+
 
 def with_causes(folder: Path, *, causes: list[int], **training: Any) -> Trainer:
     """A trainer whose sick films have ``causes`` in turn; without any it is not told of them."""

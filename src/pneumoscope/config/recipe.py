@@ -66,7 +66,7 @@ class Recipe(Section):
         if not distillation.feature_weight and not distillation.logit_weight:
             raise ValueError(
                 "distillation.logit_weight and feature_weight are both 0, so the teacher teaches "
-                "nothing; raise one of them, or set distillation.teacher to none (empty)"
+                "nothing; raise one of them, or leave the teacher out (distillation.teacher = '')"
             )
         return self
 

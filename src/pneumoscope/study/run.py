@@ -241,8 +241,9 @@ def _teacher(recipe: Recipe, folder: Path) -> Bundle | None:
     if not name:
         return None
     beside = folder.parent / name
-    is_there = beside.is_dir() and beside != folder  # which is no teacher yet
-    return open_bundle(beside if is_there else name)
+    # A run of this very recipe, or another seed of it, is a student itself.
+    is_another = name != recipe.name and beside.is_dir()
+    return open_bundle(beside if is_another else name)
 
 
 def _recorder(recipe: Recipe, folder: Path, console: Console, group: Group) -> Recorder:

@@ -170,10 +170,18 @@ class Trainer:
                 f"{self.path} was written by another version, which trained other weights "
                 f"({differing}); go on with that version, or choose another run folder"
             )
-        self.progress = Progress.from_dict(state)
-        self.objective.load_state_dict(theirs)
-        self.average.network.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.progress = Progress.from_dict(state)
+            self.objective.load_state_dict(theirs)
+            self.average.network.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunFolderError(
+                f"{self.path} was written by another version, whose state has another form; go on "
+                "with that version, or choose another run folder"
+            ) from error
 
     @property
     def cause_counts(self) -> dict[str, int] | None:
