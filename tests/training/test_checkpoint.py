@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pneumoscope.errors import RunFolderError
-from pneumoscope.training.checkpoint import load_state, save_state
+from pneumoscope.training.checkpoint import load_state, save_state, taking_up
 
 IDENTITY = {"recipe": "a", "split": "b"}
 
@@ -54,3 +54,17 @@ def test_what_is_no_state_is_refused_and_never_executed(tmp_path, kind):
     with pytest.raises(RunFolderError, match="cannot be read as a training state"):
         load_state(path, IDENTITY)
     assert not Boom.ran
+
+
+def test_a_state_of_another_form_is_one_line(tmp_path):
+    with pytest.raises(RunFolderError) as caught, taking_up(tmp_path / "mae.pt"):
+        raise KeyError("losses")
+    assert str(caught.value) == (
+        f"{tmp_path / 'mae.pt'} was written by another version, whose state has another form; go "
+        "on with that version, or choose another run folder"
+    )
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_state(tmp_path):
+    with pytest.raises(torch.OutOfMemoryError), taking_up(tmp_path / "state.pt"):
+        raise torch.OutOfMemoryError("none is left")

@@ -528,8 +528,8 @@ class TestTeacher:
         with pytest.raises(RunFolderError) as caught:
             make(tmp_path, chosen, teacher=teacher)
         assert str(caught.value) == (
-            f"{trainer.path} was written by another version, which trained other weights "
-            "(project.bias); go on with that version, or choose another run folder"
+            f"{trainer.path} was written by another version, whose state has another form; go on "
+            "with that version, or choose another run folder"
         )
 
     @pytest.mark.parametrize("part", ["optimizer", "average", "history"])

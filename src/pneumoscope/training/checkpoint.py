@@ -7,6 +7,8 @@ with ``weights_only=True``: no pickle is ever executed.
 import io
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,24 @@ def load_state(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
             "folder, or remove this one to start again"
         )
     return state
+
+
+@contextmanager
+def taking_up(path: Path) -> Iterator[None]:
+    """Around what is done with a loaded state: another version's may lack parts or have others.
+
+    Raises:
+        RunFolderError: it does not fit the networks, the optimizer or the progress of this version.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:  # a RuntimeError too, and no fault of the state
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunFolderError(
+            f"{path} was written by another version, whose state has another form; go on with that "
+            "version, or choose another run folder"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

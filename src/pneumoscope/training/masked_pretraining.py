@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pneumoscope.config import Recipe
 from pneumoscope.errors import NonFiniteLossError
 from pneumoscope.models.vit import VisionTransformer
-from pneumoscope.training.checkpoint import load_state, save_state
+from pneumoscope.training.checkpoint import load_state, save_state, taking_up
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, barrier, from_main, parallel, sum_over
 from pneumoscope.training.masked_autoencoder import MaskedAutoencoder
@@ -85,10 +85,11 @@ def pretrain(
     path, identity = folder / STATE, {"stage": _name(recipe, split_sha256)}
     step, loss_sum, losses, elapsed_s = 0, 0.0, list[float](), 0.0
     if state := load_state(path, identity):
-        autoencoder.load_state_dict(state["autoencoder"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, loss_sum = state["step"], state["loss_sum"]
-        losses, elapsed_s = state["losses"], state["elapsed_s"]
+        with taking_up(path):
+            autoencoder.load_state_dict(state["autoencoder"])
+            optimizer.load_state_dict(state["optimizer"])
+            step, loss_sum = state["step"], state["loss_sum"]
+            losses, elapsed_s = state["losses"], state["elapsed_s"]
 
     # The wrapper for several processes wants a gradient for all that can have one.
     unused = (network.head, network.pre_logits)

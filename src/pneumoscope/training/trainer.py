@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from pneumoscope.bundle import Bundle
 from pneumoscope.config import Recipe
 from pneumoscope.data.patients import CAUSES
-from pneumoscope.errors import ConfigError, NonFiniteLossError, RunFolderError
+from pneumoscope.errors import ConfigError, NonFiniteLossError
 from pneumoscope.labels import CLASS_NAMES, Label
 from pneumoscope.models.build import build_model
 from pneumoscope.models.npz import load_npz
 from pneumoscope.models.npz_format import inspect_npz
 from pneumoscope.models.scoring import network_input
 from pneumoscope.models.vit import VisionTransformer
-from pneumoscope.training.checkpoint import load_state, save_state
+from pneumoscope.training.checkpoint import load_state, save_state, taking_up
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import (
     Group,
@@ -160,28 +160,11 @@ class Trainer:
         self._unseen: list[tuple[dict[str, Any], Tensor]] = []
         self.progress = Progress()
         if state is not None:
-            self._take_up(state)
-
-    def _take_up(self, state: dict[str, Any]) -> None:
-        mine, theirs = self.objective.state_dict(), state["objective"]
-        if mine.keys() != theirs.keys():
-            differing = min(mine.keys() ^ theirs.keys())
-            raise RunFolderError(
-                f"{self.path} was written by another version, which trained other weights "
-                f"({differing}); go on with that version, or choose another run folder"
-            )
-        try:
-            self.progress = Progress.from_dict(state)
-            self.objective.load_state_dict(theirs)
-            self.average.network.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except torch.OutOfMemoryError:
-            raise
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RunFolderError(
-                f"{self.path} was written by another version, whose state has another form; go on "
-                "with that version, or choose another run folder"
-            ) from error
+            with taking_up(self.path):
+                self.progress = Progress.from_dict(state)
+                self.objective.load_state_dict(state["objective"])
+                self.average.network.load_state_dict(state["average"])
+                self.optimizer.load_state_dict(state["optimizer"])
 
     @property
     def cause_counts(self) -> dict[str, int] | None:
