@@ -548,6 +548,62 @@ def test_muon_and_mixed_films_on_blocks():
     assert agrees(style, *(line["style_auroc"] for line in pairs))
 
 
+def test_sides_of_the_vit_ti16_and_today_s_guide_on_blocks():
+    lines = {
+        (line["recipe"], *line["set"]): line
+        for line in lines_of("block-validation.jsonl")
+        if "cuda" in line["device"]
+    }
+    by_side = {
+        (side, seed): lines[
+            ("pretrained_ti16", *([f"model.img_size={side}"] if side != 224 else []), *seed)
+        ]
+        for side in (128, 160, 192, 224)
+        for seed in ([(), ("training.seed=1",), ("training.seed=2",)] if side == 160 else [()])
+    }
+    at_160 = [line for (side, _), line in by_side.items() if side == 160]
+    at_224 = [
+        line
+        for line in lines_of("block-validation.jsonl")
+        if line["recipe"] == "pretrained_ti16" and line["set"] in ([], ["training.seed=1"])
+    ]
+    assert len(at_160) == len(at_224) == 3
+    for key in ("specificity", "specificity_bound", "style_auroc"):
+        assert min(line[key] for line in at_160) > max(line[key] for line in at_224), key
+    assert max(line["log_loss"] for line in at_160) < min(line["log_loss"] for line in at_224)
+    text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"half of the patches, AUROC is as high \((.*?)\)", text)
+    assert agrees(said, *(line["auroc"] for line in at_160))
+    (said,) = re.findall(r"log loss most of all \((\S+) in the mean of three runs; (\S+) at", text)
+    assert agrees(
+        " ".join(said),
+        *(np.mean([line["log_loss"] for line in found]) for found in (at_160, at_224)),
+    )
+    (said,) = re.findall(r"and 128 px come to (\S+)\. ", text)
+    assert agrees(said, by_side[128, ()]["auroc"])
+    decision = (ROOT / "docs/decisions/0026-longer-still-and-other-sides.md").read_text(
+        encoding="utf-8"
+    )
+    (said,) = re.findall(r"at 160 px comes to (.*?) at a log loss of (.*?) \(three", decision)
+    for shown, key in zip(said, ("auroc", "log_loss"), strict=True):
+        assert agrees(shown, *(line[key] for line in at_160))
+    guides = {
+        epochs: lines["scratch", f"distillation.teacher=blocks/cnn{epochs}{bundle}"]
+        for epochs, bundle in ((20, "/bundle"), (80, ""), (160, ""))
+    }
+    longer = lines["scratch", "distillation.teacher=blocks/cnn80", "training.epochs=96"]
+    (said,) = re.findall(
+        r"as its guide, comes to (\S+) at a log loss of (\S+) \(96 epochs; (\S+) and (\S+) with 48",
+        text,
+    )
+    assert agrees(
+        " ".join(said), *(line[k] for line in (longer, guides[80]) for k in ("auroc", "log_loss"))
+    )
+    (said,) = re.findall(r"shows in the log loss \((.*?)\), less in AUROC \((.*?)\)\. One", text)
+    for shown, key in zip(said, ("log_loss", "auroc"), strict=True):
+        assert agrees(shown, *(guides[epochs][key] for epochs in (80, 160, 20)))
+
+
 def test_eight_times_as_long_for_the_cnn():
     text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
     (said,) = re.findall(r"\(160 epochs\) is no better (.*?)\. One run", text)
@@ -1300,6 +1356,67 @@ def test_the_vit_taught_by_the_cnn():
     ]
     for shown, values in zip(said, aurocs, strict=True):
         assert agrees(shown, *values)
+
+
+def test_other_sides_of_the_vit_ti16_and_a_gpu():
+    names = {"224 px": "gpu", "160 px": "side-160", "384 px": "side-384"}
+    runs = {
+        name: [record(f"ti16-trials/{name}-seed-{seed}.json") for seed in range(3)]
+        for name in ("six-epochs", *names.values())
+    }
+    assert [runs[name][0]["recipe"]["model"]["img_size"] for name in names.values()] == [
+        int(name.removesuffix(" px")) for name in names
+    ]
+    clean_first = ("clean", "mean", "worst", "recall_mean", "recall_worst")
+    clean_first += ("specificity_mean", "specificity_worst")
+    rows = table("docs/recipes.md", "| on the GPU, seed 0 | clean |")
+    decision = "docs/decisions/0026-longer-still-and-other-sides.md"
+    by_decision = {
+        name.partition(", seed")[0]: cells for name, *cells in table(decision, "| | AUROC: mean")
+    }
+    for name, *cells in rows:
+        shifted = runs[names[name]][0]["validation_under_shift_quick"]
+        for cell, key in zip(cells, clean_first, strict=True):
+            assert agrees(cell, shifted[key]), (name, key)
+        twice = by_decision[f"ViT-Ti/16, {'as it is' if name == '224 px' else name}"]
+        for cell, of in zip(twice, ("", "recall_", "specificity_"), strict=True):
+            assert agrees(cell, shifted[f"{of}mean"], shifted[f"{of}worst"]), (name, of)
+
+    def values(name: str, part: str, key: str) -> list[float]:
+        return [run["metrics"][part]["at_threshold"][key] for run in runs[name]]
+
+    rows = table("docs/recipes.md", "| ViT-Ti/16, side | val AUROC |")
+    columns = (("val", "auroc"), *(("test", key) for key in ("auroc", "recall", "specificity")))
+    for (_, *each), (_, *together), name in zip(rows[::2], rows[1::2], runs, strict=True):
+        for cell, mean, column in zip(each, together, columns, strict=True):
+            found = values(name, *column)
+            assert agrees(cell, *found), (name, column)
+            assert agrees(mean, np.mean(found), np.std(found, ddof=1)), (name, column)
+    for name, *cells in table(decision, "| | as it is | changed |")[1:]:
+        sides = ("gpu", names[name.removeprefix("ViT-Ti/16, ")])
+        for cell, side in zip(cells, sides, strict=True):
+            assert agrees(cell, *values(side, "val", "auroc")), name
+
+    text = " ".join((ROOT / "docs/recipes.md").read_text(encoding="utf-8").split())
+    text = text[text.index("### Other sides") :]
+    (said,) = re.findall(r"trains one; (\d+) seconds .*?; (\d+) at 224 px, (\d+) at 384\)", text)
+    minutes = [np.mean([run["train_time_s"] for run in runs[n]]) for n in ("side-160", "gpu")]
+    minutes.append(np.mean([run["train_time_s"] for run in runs["side-384"]]))
+    assert agrees(" ".join(said), *minutes)
+    less = np.subtract(values("gpu", "val", "auroc"), values("side-160", "val", "auroc"))
+    for page in (text, (ROOT / decision).read_text(encoding="utf-8")):
+        (said,) = re.findall(r"three (?:seeds at 160 px are )?lower, by (\S+ to [.\d]+\d)", page)
+        assert agrees(said, less.min(), less.max())
+    launched = record("ti16-trials/gpu-launched-seed-0.json")["metrics"]
+    (said,) = re.findall(r"comes to (\S+) on validation and (\S+) on the test films, where", text)
+    assert agrees(" ".join(said), *(launched[p]["at_threshold"]["auroc"] for p in ("val", "test")))
+    (said,) = re.findall(r"losses differ \((.*?) in the .*?; (.*?) on CPUs\)", text)
+    losses = [run["history"][-1]["train_loss"] for n in ("gpu", "six-epochs") for run in runs[n]]
+    assert agrees(" ".join(said), *losses)
+    cpu, gpu = (values(name, "test", "auroc") for name in ("six-epochs", "gpu"))
+    error = np.sqrt((np.var(cpu, ddof=1) + np.var(gpu, ddof=1)) / 3)
+    (said,) = re.findall(r"means is (\S+), its standard error (\S+)\), .*? come to (\S+)\. ", text)
+    assert agrees(" ".join(said), np.mean(cpu) - np.mean(gpu), error, np.mean(cpu + gpu))
 
 
 def test_every_patch_in_training():
