@@ -6,6 +6,7 @@ import json
 import re
 from functools import cache, partial
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import combinations
 from pathlib import Path
 from statistics import stdev
 from types import ModuleType
@@ -445,6 +446,53 @@ def test_six_networks_averaged():
     test = (found["test"][key] for key in ("auroc", "recall", "specificity"))
     by_all = calls_of_normal_test_films(six).all(axis=0).sum()
     assert agrees(" ".join(said), found["val"]["auroc"], *test, by_all)
+
+
+def test_the_networks_that_validation_would_average():
+    """Decision 27: of all sets of families of three seeds, the highest on validation."""
+    seeds = scores_of_seeds(80)
+    families = {
+        "the CNN of 80 epochs": seeds["cnn"],
+        "on CPUs": seeds["ti16"],
+        "from scratch": [
+            shipped_bundles()["scratch"] / "predictions.csv",
+            *(RECORDS / f"scratch-trials/epochs-48-seed-{n}.predictions.csv" for n in (1, 2)),
+        ],
+    }
+    others = ("cnn-trials/epochs-160", "ti16-trials/gpu", "ti16-trials/side-160")
+    for name in (*others, "ti16-trials/side-384"):
+        families[name] = [RECORDS / f"{name}-seed-{n}.predictions.csv" for n in range(3)]
+    films = {
+        name: [read_predictions(path).subset("val") for path in paths]
+        for name, paths in families.items()
+    }
+    y = films["on CPUs"][0].y_true
+    means = {name: np.mean([one.log_odds for one in some], axis=0) for name, some in films.items()}
+    aurocs = {
+        chosen: roc_auc_score(y, np.mean([means[name] for name in chosen], axis=0))
+        for size in range(1, len(means) + 1)
+        for chosen in combinations(means, size)
+    }
+    best = max(aurocs, key=lambda chosen: aurocs[chosen])
+    stored = record("ensemble-by-validation.json")
+    paths = {path for name in best for path in families[name]}
+    assert {(ROOT / path).resolve() for path in stored["scores"]} == {p.resolve() for p in paths}
+    found = averaged([ROOT / path for path in stored["scores"]])
+    for part in ("val", "test"):
+        assert stored["metrics"][part]["at_threshold"] == pytest.approx(found[part]), part
+    six = aurocs["the CNN of 80 epochs", "on CPUs"]
+    assert len(aurocs) == 127
+    test = [found["test"][key] for key in ("auroc", "recall", "specificity")]
+    text = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"sets of them validation is highest, (\S+), .*? hair \((\S+) the", text)
+    assert agrees(" ".join(said), found["val"]["auroc"], six)
+    (said,) = re.findall(r"once: \*\*AUROC (\S+), recall (\S+), specificity (\S+)\*\*", text)
+    assert agrees(" ".join(said), *test)
+    text = (ROOT / "docs/decisions/0027-which-networks-are-averaged.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"384 px, (\S+) on validation \(the six (\S+)\)", text)
+    assert agrees(" ".join(said), found["val"]["auroc"], six)
+    (said,) = re.findall(r"test films AUROC (\S+), recall (\S+), specificity (\S+): no", text)
+    assert agrees(" ".join(said), *test)
 
 
 def test_how_the_scratch_vit_came_about():
@@ -1241,6 +1289,18 @@ def test_where_compiling_pays():
             assert agrees(cell, line[key]), (name, key)
         training = load_recipe(line["network"]).training
         assert int(steps) == training.epochs * (NUM_TRAIN // training.batch_size)
+        pays = line["pays_after_steps"] < int(steps)
+        assert pays == (line["network"] == "scratch")
+        if pays:
+            saved = line["step_s"] - line["compiled_step_s"]
+            saved *= int(steps) - line["pays_after_steps"]
+            worth = saved, line["step_s"] * int(steps) / 60
+    text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"save (\d+) seconds of the (\d+) minutes that forward", text)
+    assert agrees(" ".join(said), *worth)
+    shorter = [1 - line["compiled_step_s"] / line["step_s"] for line in lines_of("compile.jsonl")]
+    (said,) = re.findall(r"shorter by (\d+ to \d+) % and has to compile", text)
+    assert agrees(said, 100 * min(shorter), 100 * max(shorter))
 
 
 def test_the_trials_of_the_cnn():
@@ -1506,7 +1566,47 @@ def test_the_seeds_of_the_cnn():
     # "20 epochs" and so on stand in the first column alone.
     agrees_with_seeds(*rows[:2], short)
     agrees_with_seeds(*rows[2:4], [run["test"]["at_threshold"] for run in longer])
-    agrees_with_seeds(*rows[4:], seeds_of("cnn"))
+    agrees_with_seeds(*rows[4:6], seeds_of("cnn"))
+
+
+def test_the_cnn_of_160_epochs():
+    rows = table("docs/recipes.md", "| CNN | AUROC | recall | specificity")
+    longest = [record(f"cnn-trials/epochs-160-seed-{n}.json") for n in range(3)]
+    agrees_with_seeds(*rows[6:], [run["metrics"]["test"]["at_threshold"] for run in longest])
+    text = " ".join((ROOT / "docs/recipes.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(r"validated first: (.*?), where 80 epochs gave (.*?); on blocks", text)
+    (third,) = re.findall(r"seed 0, validated last, agrees \((\S+; \S+)\)\.", text)
+    now = [
+        metrics("cnn"),
+        *(record(f"cnn-trials/epochs-80-seed-{n}.json")["metrics"] for n in (1, 2)),
+    ]
+    vals = [
+        [run["val"]["at_threshold"]["auroc"] for run in runs]
+        for runs in ([run["metrics"] for run in longest], now)
+    ]
+    assert all(long < short for long, short in zip(*vals, strict=True))
+    firsts = [*vals[0][1:], *vals[1][1:]]
+    assert agrees(" ".join(said), *firsts)
+    assert agrees(third, vals[0][0], vals[1][0])
+    decision = "docs/decisions/0026-longer-still-and-other-sides.md"
+    *_, last = table(decision, "| | as it is | changed |")[:1]
+    assert agrees(" ".join(last[1:]), *vals[1][1:], *vals[0][1:])
+    shifted = longest[1]["validation_under_shift_quick"]
+    shipped = next(
+        line for line in lines_of("validation-under-shift.jsonl") if line["bundle"] == "cnn"
+    )
+    for (_, *cells), line in zip(
+        table(decision, "| | AUROC: mean")[:2], (shipped, shifted), strict=True
+    ):
+        for cell, of in zip(cells, ("", "recall_", "specificity_"), strict=True):
+            assert agrees(cell, line[f"{of}mean"], line[f"{of}worst"])
+    gain = np.mean([run["metrics"]["test"]["at_threshold"]["specificity"] for run in longest])
+    gain -= np.mean([seed["specificity"] for seed in seeds_of("cnn")])
+    (said,) = re.findall(r"at a specificity higher by (\S+), less", text)
+    assert agrees(said, gain)
+    (gpu, cpu) = re.findall(r"seeds 1 and 2 took (\S+) minutes each .*? seed 0 (\d+) on", text)[0]
+    assert agrees(gpu, np.mean([run["train_time_s"] / 60 for run in longest[1:]]))
+    assert agrees(cpu, longest[0]["train_time_s"] / 60)
 
 
 def test_the_seeds_of_the_vit_ti16():
