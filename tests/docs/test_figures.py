@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pages import ROOT
+from records import RECORDS, agrees, lines_of, record, shifts, table
 from sklearn.metrics import roc_auc_score
 
-from pneumoscope.bundle import open_bundle, shipped_bundles
+from pneumoscope.bundle import shipped_bundles
 from pneumoscope.config import load_recipe
 from pneumoscope.data.phantom import write_phantoms
 from pneumoscope.evaluation.operating_point import (
@@ -30,7 +31,6 @@ from pneumoscope.models.build import num_parameters
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.screening.screener import Screener
 
-RECORDS = ROOT / "benchmarks" / "results"
 MODELS = {
     "CNN": "cnn",
     "ViT from scratch": "scratch",
@@ -39,54 +39,9 @@ MODELS = {
 }
 
 
-def table(page: str, header: str) -> list[list[str]]:
-    """The rows of the table whose first line starts so, without emphasis."""
-    text = (ROOT / page).read_text(encoding="utf-8").replace("**", "")
-    assert text.count(f"\n{header}") == 1, f"{page}: {header}"
-    lines = text[text.index(f"\n{header}") + 1 :].split("\n\n")[0].splitlines()
-    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[2:]]
-
-
-def agrees(cell: str, *values: float | None) -> bool:
-    """Whether the numbers in a cell are these, as far as they are written out."""
-    shown = re.findall(r"(?<![\w.])-?[\d,]*\.?\d+", cell)
-    assert len(shown) == len(values), (cell, values)
-    for text, value in zip(shown, values, strict=True):
-        digits = len(text.partition(".")[2])
-        if value is None or abs(float(text.replace(",", "")) - value) > 0.51 * 10**-digits:
-            return False
-    return True
-
-
-def lines_of(name: str) -> list[dict[str, Any]]:
-    text = (RECORDS / name).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def record(name: str) -> dict[str, Any]:
-    return json.loads((RECORDS / name).read_text(encoding="utf-8"))
-
-
 def metrics(bundle: str) -> dict[str, Any]:
     path = shipped_bundles()[bundle] / "metrics.json"
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-@cache
-def shifts(bundle: str) -> dict[str, tuple[float, float]]:
-    """AUROC and specificity at the frozen threshold under each recorded change."""
-    folder = RECORDS / "evaluation" / bundle
-    model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    assert model["model_id"] == open_bundle(bundle).model_id, "evidence of another bundle"
-    with (folder / "shifts.csv").open(encoding="utf-8", newline="") as stream:
-        films = list(csv.DictReader(stream))
-    is_sick = np.array([Path(film["path"]).parent.name == "PNEUMONIA" for film in films])
-    limit = np.log(model["threshold"] / (1 - model["threshold"]))
-    found = {}
-    for change in (name for name in films[0] if name != "path"):
-        scores = np.array([float(film[change]) for film in films])
-        found[change] = (roc_auc_score(is_sick, scores), float((scores[~is_sick] < limit).mean()))
-    return found
 
 
 def test_what_changed_films_cost():

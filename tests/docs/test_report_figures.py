@@ -1,0 +1,152 @@
+"""What the page on the report says was found on the shipped models, against their evidence."""
+
+import re
+from functools import cache
+
+import pytest
+from pages import ROOT
+from records import RECORDS, agrees
+
+from pneumoscope.evaluation.evidence import open_results
+from pneumoscope.evaluation.results import ModelResult
+from pneumoscope.evaluation.robustness import VariantResult, evaluate_shifts
+from pneumoscope.evaluation.shortcuts import measure_shortcuts
+from pneumoscope.evaluation.subgroups import SERIES, Subgroups, measure_subgroups
+from pneumoscope.labels import Label
+
+MODELS = ("cnn", "scratch", "pretrained_ti16")
+
+
+@cache
+def page() -> str:
+    text = " ".join((ROOT / "docs/report.md").read_text(encoding="utf-8").split())
+    return text[text.index("## What it found on the shipped models") :]
+
+
+def said(pattern: str) -> tuple[str, ...]:
+    """What stands in the groups of a pattern that the page holds once."""
+    (found,) = re.findall(pattern, page())
+    return (found,) if isinstance(found, str) else found
+
+
+@cache
+def result(name: str) -> ModelResult:
+    (found,) = open_results(RECORDS / "evaluation" / name)
+    return found
+
+
+@cache
+def groups(name: str) -> Subgroups:
+    model = result(name)
+    return measure_subgroups(model.films("test"), model.threshold, model.film_table)
+
+
+@cache
+def changed(name: str) -> dict[str, VariantResult]:
+    model = result(name)
+    assert model.shift_table is not None
+    found = evaluate_shifts(model.shift_table, model.films("test"), model.threshold).variants
+    return {variant.variant: variant for variant in found}
+
+
+def lost(name: str, change: str) -> float:
+    """Specificity that a change costs a model."""
+    clean, variant = changed(name)["clean"].specificity, changed(name)[change].specificity
+    assert clean is not None
+    assert variant is not None
+    return clean - variant
+
+
+def test_how_the_threshold_moves():
+    shown = said(r"validation to test \(CNN (.*?), ViT from scratch (.*?), ViT-Ti/16 (.*?)\) while")
+    for cell, name in zip(shown, MODELS, strict=True):
+        val, test = (result(name).summaries(part)[1] for part in ("val", "test"))
+        assert agrees(cell, val["specificity"], test["specificity"]), name
+        assert test["recall"] > val["recall"]
+
+
+def test_films_of_one_series():
+    by_series = (
+        said(r"specificity (\S+) against (\S+) \(CNN, p < (\S+)\)"),
+        said(r"(\S+) against (\S+) \(scratch, p < (\S+)\)"),
+        said(r"(\S+) against (\S+) \(Ti/16, p = (\S+)\)"),
+    )
+    for name, (second, first, p_value) in zip(MODELS, by_series, strict=True):
+        of_series = {
+            group.name: group.summary["specificity"]
+            for group in groups(name).groups
+            if group.attribute == SERIES
+        }
+        assert agrees(f"{second} {first}", of_series["NORMAL2"], of_series["IM"]), name
+        by_label = {gap.label: gap for gap in groups(name).gaps if gap.attribute == SERIES}
+        if name == "pretrained_ti16":
+            assert agrees(p_value, by_label[Label.NORMAL].p_holm)
+        else:
+            assert by_label[Label.NORMAL].p_holm < float(p_value)
+        assert by_label[Label.PNEUMONIA].p_holm > 0.05, "bacterial and viral films"
+
+
+def test_films_by_brightness():
+    clear = [
+        (name, gap.attribute)
+        for name in MODELS
+        for gap in groups(name).gaps
+        if gap.p_holm < 0.05 and gap.attribute != SERIES
+    ]
+    assert clear == [("scratch", "brightness"), ("pretrained_ti16", "brightness")]
+    shown = said(r"quarters by up to (\S+) \(p = (\S+)\) and (\S+) \(p = (\S+)\); .*? has (\.\d+)")
+    gaps = [
+        gap
+        for name, attribute in clear
+        for gap in groups(name).gaps
+        if (gap.attribute, gap.label) == (attribute, Label.NORMAL)
+    ]
+    *_, brightest = (g for g in groups("scratch").groups if g.attribute == "brightness")
+    expected = [value for gap in gaps for value in (gap.largest, gap.p_holm)]
+    assert agrees(" ".join(shown), *expected, brightest.summary["specificity"])
+
+
+def test_what_contrast_and_sharpness_foretell_alone():
+    model = result("cnn")
+    assert model.film_table is not None
+    found = {s.attribute: s.auroc for s in measure_shortcuts(model.films("test"), model.film_table)}
+    alone = (max(found[name], 1 - found[name]) for name in ("contrast", "sharpness"))
+    shown = said(r"AUROC of (\.\d+)\*\* on the test films, sharpness alone (\.\d+):")
+    assert agrees(" ".join(shown), *alone)
+
+
+def test_grain():
+    shown = said(r"ViT-Ti/16 from AUROC (\S+) to (\S+) and its specificity from (\S+) to (\.\d+)\.")
+    clean, grainy = (changed("pretrained_ti16")[name] for name in ("clean", "noise: 10 levels"))
+    falls = clean.auroc, grainy.auroc, clean.specificity, grainy.specificity
+    assert agrees(" ".join(shown), *falls)
+    shown = said(r"calls every film \(AUROC (\S+); (\S+) at 30\)")
+    worse = [changed("pretrained_ti16")[f"noise: {levels} levels"] for levels in (20, 30)]
+    assert agrees(" ".join(shown), *(one.auroc for one in worse))
+    assert [one.specificity for one in worse] == [0.0, 0.0]
+    (shown,) = said(r"while its specificity falls by (\S+) at 30 levels")
+    assert agrees(shown, lost("scratch", "noise: 30 levels"))
+
+
+def test_crops_contrast_and_frames():
+    crops = {name: lost(name, "cropped: 80 %") for name in MODELS}
+    hard = {name: lost(name, "more contrast: 2.0") for name in MODELS}
+    assert min(crops, key=lambda name: crops[name]) == "cnn"
+    assert max(hard, key=lambda name: hard[name]) == "cnn"
+    shown = said(r"doubled contrast the most \((\S+); its AUROC falls to (\S+)\)")
+    assert agrees(" ".join(shown), hard["cnn"], changed("cnn")["more contrast: 2.0"].auroc)
+    (shown,) = said(r"spares the CNN and the ViT-Ti/16, and takes (\S+) from")
+    assert agrees(shown, lost("scratch", "framed: 80 %"))
+    assert max(lost("cnn", "framed: 80 %"), lost("pretrained_ti16", "framed: 80 %")) <= 0
+    narrow = [[changed(name)[f"framed: {share} %"] for share in (95, 90)] for name in MODELS]
+    shown = said(
+        r"costs it a little: (\S+) at 95 %, (\S+) at 90 %, where the ViT-Ti/16 keeps (\S+) and "
+        r"(\S+) and the CNN rises to (\S+) and (\S+), .*? falls from (\S+) to (\.\d+)\."
+    )
+    cnn, scratch, ti16 = ([one.specificity for one in both] for both in narrow)
+    recalls = (changed("cnn")["clean"].recall, narrow[0][0].recall)
+    assert agrees(" ".join(shown), *scratch, *ti16, *cnn, *recalls)
+    (shown,) = said(r"Contrast cut to a fifth costs at most (\.\d+) \(ViT-Ti/16\)")
+    fifth = {name: lost(name, "less contrast: 0.2") for name in MODELS}
+    assert max(fifth.values()) == pytest.approx(fifth["pretrained_ti16"])
+    assert agrees(shown, fifth["pretrained_ti16"])
