@@ -1,7 +1,6 @@
 """Whether ``torch.compile`` pays in training: a step compiled, a step as it is, side by side.
 
-For the CNN and the ViT from scratch, at the batch, side, patch dropout and precision of their
-recipes: seconds a step (forward, backward; medians of rounds that alternate), seconds that
+For the CNN and both ViTs, at the batch, side, patch dropout and precision of their recipes: seconds a step (forward, backward; medians of rounds that alternate), seconds that
 compiling takes, and after how many steps it would have paid. Wants a C++ compiler, as
 ``torch.compile`` does on CPUs. Usage:
 
@@ -23,6 +22,7 @@ from torch import nn
 
 from pneumoscope.config import load_recipe
 from pneumoscope.models.build import build_model
+from pneumoscope.study.provenance import provenance
 from pneumoscope.training.device import choose_device
 
 
@@ -62,6 +62,7 @@ def measure(recipe_name: str, rounds: int) -> dict[str, object]:
         "dtype": str(device.dtype).removeprefix("torch."),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
+        "code": provenance()["code"],
     }
 
 
