@@ -1,8 +1,9 @@
 """Whether ``torch.compile`` pays in training: a step compiled, a step as it is, side by side.
 
-For the CNN and both ViTs, at the batch, side, patch dropout and precision of their recipes: seconds a step (forward, backward; medians of rounds that alternate), seconds that
-compiling takes, and after how many steps it would have paid. Wants a C++ compiler, as
-``torch.compile`` does on CPUs. Usage:
+For the CNN and both ViTs, at the batch, side, patch dropout and precision of their recipes:
+seconds a step (forward, backward; medians of rounds that alternate), seconds that compiling
+takes, and after how many steps it would have paid. Wants a C++ compiler, as ``torch.compile``
+does on CPUs. Usage:
 
     python benchmarks/compile.py [--rounds 20]
 
