@@ -37,7 +37,8 @@ from pneumoscope.models.presets import CNN_PRESETS
 from pneumoscope.study import run
 from pneumoscope.study.films import SplitFilms, open_films
 from pneumoscope.training import step
-from pneumoscope.training.step import Batch, Step
+from pneumoscope.training.batch import Batch
+from pneumoscope.training.step import Step
 
 RHO = 0.05
 

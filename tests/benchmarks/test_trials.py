@@ -19,10 +19,10 @@ from pneumoscope.models.build import build_model, num_parameters
 from pneumoscope.models.presets import CNN_PRESETS
 from pneumoscope.study import run
 from pneumoscope.training import step
+from pneumoscope.training.batch import Batch
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.optimizer import make_optimizer
-from pneumoscope.training.step import Batch
 from pneumoscope.training.supervised import Supervised
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -45,12 +45,12 @@ def test_sharpness_takes_the_gradient_uphill(
     objective = Supervised(network, torch.ones(2), 0.0)
     x, y = torch.randn(6, 1, 4, 4), torch.tensor([0, 1, 1, 0, 1, 0])
     uphill, flat = copy.deepcopy(objective), copy.deepcopy(objective)
-    flat(x, y, y).backward()
+    flat(Batch(x, y, y)).backward()
     norm = torch.stack([p.grad.norm() for p in flat.parameters() if p.grad is not None]).norm()
     for there, here in zip(uphill.parameters(), flat.parameters(), strict=True):
         assert here.grad is not None
         there.data += 0.05 * here.grad / norm
-    uphill(x, y, y).backward()
+    uphill(Batch(x, y, y)).backward()
 
     monkeypatch.setattr(step, "kind_of_step", step.kind_of_step)
     trials.WITHOUT_FILE["sharpness"]()
@@ -59,9 +59,9 @@ def test_sharpness_takes_the_gradient_uphill(
     assert isinstance(take, trials.SharpnessAwareStep)
     take.set_lr(0.0)
     before = {key: value.clone() for key, value in objective.named_parameters()}
-    loss, _ = take(Batch(x, y, y, None, None))
+    loss, _ = take(Batch(x, y, y))
     assert all(torch.equal(value, before[key]) for key, value in objective.named_parameters())
-    torch.testing.assert_close(loss, flat(x, y, y))
+    torch.testing.assert_close(loss, flat(Batch(x, y, y)))
     for mine, there in zip(objective.parameters(), uphill.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, there.grad)
     norms = [module for module in objective.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -70,7 +70,7 @@ def test_sharpness_takes_the_gradient_uphill(
     mean = x.new_zeros(3).lerp(once[0].running_mean / (1 - 0.9**2), 0.1)  # of two equal batches
     torch.testing.assert_close(norms[0].running_mean, mean)
 
-    found = take(Batch(x * torch.nan, y, y, None, None))
+    found = take(Batch(x * torch.nan, y, y))
     assert not found.isfinite().any()
     assert all(torch.equal(value, before[key]) for key, value in objective.named_parameters())
 

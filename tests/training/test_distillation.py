@@ -9,6 +9,7 @@ from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.ensemble import Ensemble
 from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.batch import Batch
 from pneumoscope.training.distillation import Distilled, Guided
 from pneumoscope.training.mixing import Mix
 
@@ -34,8 +35,8 @@ def tiny(kind, **options):
 def test_parts_of_a_batch_add_up(kind):
     objective = tiny(kind).eval()
     x, y = batch()
-    whole = objective(x, y, y)
-    parts = sum(objective(x[part], y[part], y) for part in (slice(0, 1), slice(1, 6)))
+    whole = objective(Batch(x, y, y))
+    parts = sum(objective(Batch(x[part], y[part], y)) for part in (slice(0, 1), slice(1, 6)))
     torch.testing.assert_close(parts, whole)
 
 
@@ -44,7 +45,7 @@ def test_without_teacher_weights_only_the_labels_count(kind):
     objective = tiny(kind, logit_weight=0.0, feature_weight=0.0).eval()
     x, y = batch()
     expected = F.cross_entropy(objective.network(x), y, weight=WEIGHTS, label_smoothing=0.05)
-    torch.testing.assert_close(objective(x, y, y), expected)
+    torch.testing.assert_close(objective(Batch(x, y, y)), expected)
 
 
 @pytest.mark.parametrize("kind", [Distilled, Guided])
@@ -56,7 +57,7 @@ def test_the_answer_loss_is_the_divergence_from_the_teacher(kind):
     p = (teacher(big.expand(-1, 3, -1, -1)) / 2).softmax(1)
     q = (objective.network(x) / 2).softmax(1)
     expected = 4 * (p * (p.log() - q.log())).sum() / len(y)
-    torch.testing.assert_close(objective(x, y, y), expected)
+    torch.testing.assert_close(objective(Batch(x, y, y)), expected)
 
 
 def test_the_feature_loss_looks_at_each_tokens_own_place():
@@ -94,7 +95,7 @@ def test_the_teacher_is_neither_trained_nor_saved(kind):
     (teacher,) = objective._teacher
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     x, y = batch()
-    objective(x, y, y).backward()
+    objective(Batch(x, y, y)).backward()
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
@@ -111,13 +112,13 @@ def test_the_labels_of_mixed_films_are_mixed_and_the_answers_are_of_the_mixed_fi
     mix = Mix(y.flip(0), torch.tensor(0.7))
     half = tiny(kind, logit_weight=0.5, feature_weight=0.0).eval()
     labels, answers = (
-        tiny(kind, logit_weight=share, feature_weight=0.0).eval()(x, y, y, mix)
+        tiny(kind, logit_weight=share, feature_weight=0.0).eval()(Batch(x, y, y, mix))
         for share in (0.0, 1.0)
     )
-    torch.testing.assert_close(half(x, y, y, mix), (labels + answers) / 2)
-    torch.testing.assert_close(labels, half.label_loss(half.network(x), y, y, mix))
+    torch.testing.assert_close(half(Batch(x, y, y, mix)), (labels + answers) / 2)
+    torch.testing.assert_close(labels, half.label_loss(half.network(x), Batch(x, y, y, mix)))
     alone = tiny(kind, logit_weight=1.0, feature_weight=0.0).eval()
-    torch.testing.assert_close(answers, alone(x, y, y))
+    torch.testing.assert_close(answers, alone(Batch(x, y, y)))
 
 
 @pytest.mark.parametrize("views", [{"flip_average": True}, {"zoom_average": True}])
@@ -133,7 +134,7 @@ def test_a_teacher_answers_one_view(kind, views):
     x = x[:, :1].expand(-1, 3, -1, -1)
     p = teacher.classify(teacher.encode(x)[0]).softmax(1)
     expected = (p * (p.log() - student(x).log_softmax(1))).sum() / len(y)
-    torch.testing.assert_close(objective(x, y, y), expected)
+    torch.testing.assert_close(objective(Batch(x, y, y)), expected)
 
 
 def test_the_answers_of_an_ensemble_teach_a_cnn():
@@ -157,5 +158,5 @@ def test_the_answers_of_an_ensemble_teach_a_cnn():
     odds = sum(one[:, 1] - one[:, 0] for one in logits) / 2
     p = torch.stack([-odds / 2, odds / 2], dim=1).softmax(1)
     expected = (p * (p.log() - student(x).log_softmax(1))).sum() / len(y)
-    torch.testing.assert_close(objective(x, y, y), expected)
+    torch.testing.assert_close(objective(Batch(x, y, y)), expected)
     assert {key.split(".")[0] for key in objective.state_dict()} == {"network"}

@@ -15,14 +15,15 @@ from torch import Tensor
 from pneumoscope.config import Recipe, parse_recipe
 from pneumoscope.errors import NonFiniteLossError, RecordingError
 from pneumoscope.models.build import build_model
+from pneumoscope.training.batch import Batch, Causes
 from pneumoscope.training.device import Device, choose_device
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.mixing import Mix
 from pneumoscope.training.optimizer import make_optimizer
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.step import Batch, GraphedStep, Step, kind_of_step
-from pneumoscope.training.supervised import Causes, CauseTask, Supervised
+from pneumoscope.training.step import GraphedStep, Step, kind_of_step
+from pneumoscope.training.supervised import CauseTask, Supervised
 from pneumoscope.training.trainer import Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -83,7 +84,7 @@ def test_a_step_moves_weights_against_the_gradient_and_says_how_it_stands():
     before = weights(step)
     step.set_lr(1e-3)
     given = batch(0, CPU)
-    expected = copy.deepcopy(step.objective)(*given)
+    expected = copy.deepcopy(step.objective)(given)
     loss, norm = step(given)
     assert loss == expected
     gradients = [p.grad for p in step.parameters if p.grad is not None]
@@ -149,7 +150,7 @@ def test_what_cannot_be_recorded_is_said_and_leaves_no_recording(monkeypatch):
         finally:
             raise RuntimeError("failed due to a previous error")
 
-    def forward(*_: Tensor) -> Tensor:
+    def forward(_: Batch) -> Tensor:
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
     for name in ("Stream", "CUDAGraph", "current_stream", "set_stream"):

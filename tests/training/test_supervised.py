@@ -8,9 +8,10 @@ from torch import nn
 from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
+from pneumoscope.training.batch import Batch, Causes
 from pneumoscope.training.distillation import Distilled, Guided
 from pneumoscope.training.mixing import Mix
-from pneumoscope.training.supervised import Causes, CauseTask, Supervised, class_weights
+from pneumoscope.training.supervised import CauseTask, Supervised, class_weights
 
 WEIGHTS = torch.tensor([2.0, 0.7])
 
@@ -30,7 +31,7 @@ def test_class_weights_balance_the_classes():
 def test_supervised_is_torchs_weighted_cross_entropy(smoothing):
     network = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
     x, y = batch()
-    loss = Supervised(network, WEIGHTS, smoothing)(x, y, y)
+    loss = Supervised(network, WEIGHTS, smoothing)(Batch(x, y, y))
     expected = F.cross_entropy(network(x), y, weight=WEIGHTS, label_smoothing=smoothing)
     torch.testing.assert_close(loss, expected)
 
@@ -39,7 +40,7 @@ def test_the_loss_of_mixed_films_is_that_of_soft_labels():
     network = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
     x, y = batch()
     partners, share = y.roll(1), torch.tensor(0.7)
-    loss = Supervised(network, WEIGHTS, 0.05)(x, y, y, Mix(partners, share))
+    loss = Supervised(network, WEIGHTS, 0.05)(Batch(x, y, y, Mix(partners, share)))
     one_hot = 0.7 * F.one_hot(y, 2) + 0.3 * F.one_hot(partners, 2)
     soft = 0.95 * one_hot + 0.05 / 2
     # Torch weighs soft labels class by class and divides by the number of films.
@@ -62,8 +63,8 @@ def test_parts_of_a_batch_add_up():
     objective = Supervised(nn.Flatten(), WEIGHTS, 0.05)
     x, y = batch()
     x = x[:, 0, 0, :2]
-    whole = objective(x, y, y)
-    parts = sum(objective(x[part], y[part], y) for part in (slice(0, 1), slice(1, 6)))
+    whole = objective(Batch(x, y, y))
+    parts = sum(objective(Batch(x[part], y[part], y)) for part in (slice(0, 1), slice(1, 6)))
     torch.testing.assert_close(parts, whole)
 
 
@@ -115,16 +116,16 @@ def test_the_second_task_adds_its_loss_and_reaches_the_network(kind):
     objective.eval()
     x, y = batch()
     task, objective.cause_task = objective.cause_task, None
-    plain = objective(x, y, y)
+    plain = objective(Batch(x, y, y))
     objective.cause_task = task
-    both = objective(x, y, y, None, Causes(CAUSES, CAUSES))
+    both = objective(Batch(x, y, y, causes=Causes(CAUSES, CAUSES)))
     seen = network.represent(network.forward_features(x))
     torch.testing.assert_close(network.head(seen), network(x))
     torch.testing.assert_close(both - plain, objective.cause_task(seen, Causes(CAUSES, CAUSES)))
     if isinstance(network, VisionTransformer) and kind != "guided":  # a guide asks for all
         shapes = []
         network.blocks[-1].mlp.register_forward_hook(lambda *call: shapes.append(call[2].shape))
-        objective.train()(x, y, y, None, Causes(CAUSES, CAUSES))
+        objective.train()(Batch(x, y, y, causes=Causes(CAUSES, CAUSES)))
         assert [shape[1] for shape in shapes] == [1]
     (both - plain).backward()
     assert network.head.weight.grad.abs().max() < 1e-6  # the first head is not concerned

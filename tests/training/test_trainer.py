@@ -21,6 +21,7 @@ from pneumoscope.models.scoring import score_pixels
 from pneumoscope.models.vit import VisionTransformer
 from pneumoscope.training import sampler
 from pneumoscope.training import trainer as module
+from pneumoscope.training.batch import Batch
 from pneumoscope.training.device import Device
 from pneumoscope.training.distillation import Distilled, Guided
 from pneumoscope.training.distributed import Group
@@ -29,8 +30,8 @@ from pneumoscope.training.muon import Muon
 from pneumoscope.training.optimizer import Optimizers
 from pneumoscope.training.randomness import weighted_order
 from pneumoscope.training.recorder import Recorder
-from pneumoscope.training.step import Batch, Step
-from pneumoscope.training.supervised import Causes, Supervised
+from pneumoscope.training.step import Step
+from pneumoscope.training.supervised import Supervised
 from pneumoscope.training.trainer import Fitted, Trainer
 
 CPU = Device(torch.device("cpu"), torch.float32, "the CPU")
@@ -287,8 +288,8 @@ class TestNonFinite:
         trainer = make(tmp_path, recipe(checkpoint_every_s=0.0), recorder=recorder)
         right = Supervised.label_loss
 
-        def wrong(self: Supervised, *arguments: Tensor) -> Tensor:
-            loss = right(self, *arguments)
+        def wrong(self: Supervised, logits: Tensor, batch: Batch) -> Tensor:
+            loss = right(self, logits, batch)
             if len(recorder.steps) < 5:
                 return loss
             if what == "loss":
@@ -367,8 +368,8 @@ class TestLookingLate:
         trainer = make(tmp_path, recipe(epochs=3))
         right = Supervised.label_loss
 
-        def wrong(self: Supervised, *arguments: Tensor) -> Tensor:
-            return right(self, *arguments) * (torch.nan if trainer.progress.step == 4 else 1.0)
+        def wrong(self: Supervised, logits: Tensor, batch: Batch) -> Tensor:
+            return right(self, logits, batch) * (torch.nan if trainer.progress.step == 4 else 1.0)
 
         def unasked(self: Step, batch: Batch) -> Tensor:
             found = self._gradients(batch)
@@ -583,11 +584,12 @@ class TestSecondTask:
         before = task.head.weight.detach().clone()
         forward, pairs = trainer.objective.forward, []
 
-        def note(x: Tensor, labels: Tensor, *rest: Any) -> Tensor:
-            causes: Causes = rest[-1]
-            pairs.extend(zip(labels.tolist(), causes.mine.tolist(), strict=True))
-            assert torch.equal(causes.mine, causes.whole)  # one process
-            return forward(x, labels, *rest)
+        def note(batch: Batch) -> Tensor:
+            assert batch.causes is not None
+            mine, whole = batch.causes
+            pairs.extend(zip(batch.labels.tolist(), mine.tolist(), strict=True))
+            assert torch.equal(mine, whole)  # one process
+            return forward(batch)
 
         monkeypatch.setattr(trainer.objective, "forward", note)
         fitted = trainer.fit()
@@ -683,11 +685,9 @@ class TestLevers:
         mixes: list[Any] = []
         forward = Supervised.forward
 
-        def note(
-            self: Supervised, x: Tensor, labels: Tensor, every: Tensor, mix: Any, causes: None
-        ) -> Tensor:
-            mixes.append(mix)
-            return forward(self, x, labels, every, mix)
+        def note(self: Supervised, batch: Batch) -> Tensor:
+            mixes.append(batch.mix)
+            return forward(self, batch)
 
         monkeypatch.setattr(Supervised, "forward", note)
         chosen = recipe(epochs=1)

@@ -11,8 +11,8 @@ from pneumoscope.config import DistillationConfig
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.ensemble import Ensemble
 from pneumoscope.models.vit import VisionTransformer
-from pneumoscope.training.mixing import Mix
-from pneumoscope.training.supervised import Causes, CauseTask, Supervised
+from pneumoscope.training.batch import Batch
+from pneumoscope.training.supervised import CauseTask, Supervised
 
 
 class Distilled(Supervised):
@@ -40,20 +40,12 @@ class Distilled(Supervised):
         # In a tuple the teacher is no submodule: it is neither trained nor saved with the state.
         self._teacher = (teacher.eval().requires_grad_(False),)
 
-    def forward(
-        self,
-        x: Tensor,
-        labels: Tensor,
-        all_labels: Tensor,
-        mix: Mix | None = None,
-        causes: Causes | None = None,
-    ) -> Tensor:
-        """Returns this process's part of the batch's loss; see :class:`Supervised`."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns this process's part of the batch's loss, a scalar."""
         with torch.no_grad():
-            answers = self._teacher[0](self._as_the_teacher_sees(x)).float()
-        seen, logits = self._answer(x)
-        loss = self._class_loss(logits.float(), answers, labels, all_labels, mix)
-        return loss + self._cause_loss(seen, causes)
+            answers = self._teacher[0](self._as_the_teacher_sees(batch.x)).float()
+        seen, logits = self._answer(batch.x)
+        return self._class_loss(logits.float(), answers, batch) + self._cause_loss(seen, batch)
 
     def _as_the_teacher_sees(self, x: Tensor) -> Tensor:
         """Returns films (B, C, S, S) at the teacher's side S."""
@@ -62,18 +54,11 @@ class Distilled(Supervised):
         x = F.interpolate(x[:, :1], size, mode="bilinear", antialias=True)
         return x.expand(-1, teacher.in_chans, -1, -1)
 
-    def _class_loss(
-        self,
-        logits: Tensor,
-        answers: Tensor,
-        labels: Tensor,
-        all_labels: Tensor,
-        mix: Mix | None,
-    ) -> Tensor:
+    def _class_loss(self, logits: Tensor, answers: Tensor, batch: Batch) -> Tensor:
         """Returns this process's part of the loss of labels and answers, by their shares."""
         share = self.config.logit_weight
-        loss = (1.0 - share) * self.label_loss(logits, labels, all_labels, mix)
-        return loss + share * self._divergence(logits, answers) / len(all_labels)
+        loss = (1.0 - share) * self.label_loss(logits, batch)
+        return loss + share * self._divergence(logits, answers) / len(batch.all_labels)
 
     def _divergence(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Returns the divergence from the teacher's softened answers, summed over films."""
@@ -112,26 +97,19 @@ class Guided(Distilled):
         )
         self.project = nn.Linear(network.embed_dim, teacher.head.in_features)
 
-    def forward(
-        self,
-        x: Tensor,
-        labels: Tensor,
-        all_labels: Tensor,
-        mix: Mix | None = None,
-        causes: Causes | None = None,
-    ) -> Tensor:
-        """Returns this process's part of the batch's loss; see :class:`Supervised`."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns this process's part of the batch's loss, a scalar."""
         network = self.network
         assert isinstance(network, VisionTransformer)
-        tokens, kept = network.encode(x)  # (B, 1 + N, D)
+        tokens, kept = network.encode(batch.x)  # (B, 1 + N, D)
         seen = network.represent(tokens)
         logits = network.head(seen).float()
-        answers, maps = self._ask_teacher(x)
-        loss = self._class_loss(logits, answers, labels, all_labels, mix)
+        answers, maps = self._ask_teacher(batch.x)
+        loss = self._class_loss(logits, answers, batch)
         grid = network.img_size // network.patch_size
         feature_loss = self._feature_loss(tokens[:, 1:], kept, maps, grid)
-        loss = loss + self.config.feature_weight * feature_loss / len(all_labels)
-        return loss + self._cause_loss(seen, causes)
+        loss = loss + self.config.feature_weight * feature_loss / len(batch.all_labels)
+        return loss + self._cause_loss(seen, batch)
 
     @torch.no_grad()
     def _ask_teacher(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,13 +8,12 @@ from torch import Tensor
 from pneumoscope.config import Recipe
 from pneumoscope.data.augmentation import Augmenter
 from pneumoscope.models.scoring import network_input
+from pneumoscope.training.batch import Batch, Causes
 from pneumoscope.training.device import Device, send
 from pneumoscope.training.distributed import Group
 from pneumoscope.training.films import LabelledFilms
 from pneumoscope.training.mixing import mix_films
 from pneumoscope.training.randomness import seed_augmentation, seed_step
-from pneumoscope.training.step import Batch
-from pneumoscope.training.supervised import Causes
 
 _PIXELS_AT_ONCE = 2**25
 """As many as a GPU augments at once: enough to be kept busy, and with all that is made of them some

@@ -9,32 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pneumoscope.errors import RecordingError
+from pneumoscope.training.batch import Batch, Causes
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, sum_over
 from pneumoscope.training.mixing import Mix
 from pneumoscope.training.optimizer import Optimizers
-from pneumoscope.training.supervised import Causes
 
 WITHOUT_GRAPHS = "PNEUMOSCOPE_NO_CUDA_GRAPHS"
 """The environment variable that keeps steps from being recorded, where it is 1."""
-
-
-class Batch(NamedTuple):
-    """What the objective takes in a step, of B films of this process.
-
-    Attributes:
-        x: films (B, C, S, S), about in [-1, 1].
-        labels: their class indices (B,).
-        all_labels: class indices of the whole batch, over all processes.
-        mix: what else is in the films, where they are mixed.
-        causes: for the second task, where there is one.
-    """
-
-    x: Tensor
-    labels: Tensor
-    all_labels: Tensor
-    mix: Mix | None
-    causes: Causes | None
 
 
 class _Recording(NamedTuple):
@@ -63,7 +45,7 @@ class Step:
         device: Device,
         group: Group,
     ) -> None:
-        """``objective`` takes the fields of a :class:`Batch`; it may be wrapped for processes."""
+        """``objective`` takes a :class:`Batch`; it may be wrapped for processes."""
         self.objective, self.optimizer = objective, optimizer
         self.parameters = list(objective.parameters())
         self.clip_grad_norm = clip_grad_norm
@@ -89,7 +71,7 @@ class Step:
 
     def _gradients(self, batch: Batch) -> Tensor:
         with self.device.autocast, self.device.attention:
-            loss = self.objective(*batch)
+            loss = self.objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
         # The wrapper averages over processes; the parts must add up instead.
         (loss * self.group.world_size).backward()

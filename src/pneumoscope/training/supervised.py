@@ -3,8 +3,6 @@
 Shapes: B films of this process, C channels, H and W sides, D width of what a head sees, K classes.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,17 +10,7 @@ from torch import Tensor, nn
 from pneumoscope.data.patients import CAUSES, NO_CAUSE
 from pneumoscope.models.cnn import ResNet
 from pneumoscope.models.vit import VisionTransformer
-from pneumoscope.training.mixing import Mix
-
-
-class Causes(NamedTuple):
-    """Causes of pneumonia of a process's films (B,), and of the whole batch's.
-
-    They are indices into ``CAUSES``, or ``NO_CAUSE``.
-    """
-
-    mine: Tensor
-    whole: Tensor
+from pneumoscope.training.batch import Batch, Causes
 
 
 class CauseTask(nn.Module):
@@ -103,34 +91,19 @@ class Supervised(nn.Module):
         self.class_weights: Tensor
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        labels: Tensor,
-        all_labels: Tensor,
-        mix: Mix | None = None,
-        causes: Causes | None = None,
-    ) -> Tensor:
-        """Returns this process's part of the batch's loss, a scalar.
-
-        Args:
-            x: (B, C, H, W) in [-1, 1].
-            labels: (B,) class indices of ``x``.
-            all_labels: class indices of the whole batch, over all processes.
-            mix: what else is in the films, where they are mixed.
-            causes: for the second task; needed where there is one.
-        """
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns this process's part of the batch's loss, a scalar."""
         if self.cause_task is None:
-            return self.label_loss(self.network(x), labels, all_labels, mix)
-        seen, logits = self._answer(x)
-        return self.label_loss(logits, labels, all_labels, mix) + self._cause_loss(seen, causes)
+            return self.label_loss(self.network(batch.x), batch)
+        seen, logits = self._answer(batch.x)
+        return self.label_loss(logits, batch) + self._cause_loss(seen, batch)
 
-    def _cause_loss(self, seen: Tensor, causes: Causes | None) -> Tensor | float:
+    def _cause_loss(self, seen: Tensor, batch: Batch) -> Tensor | float:
         """Returns this process's part of the second task's loss, where there is one."""
         if self.cause_task is None:
             return 0.0
-        assert causes is not None
-        part: Tensor = self.cause_task(seen, causes)
+        assert batch.causes is not None, "the second task needs them"
+        part: Tensor = self.cause_task(seen, batch.causes)
         return part
 
     def _answer(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +117,7 @@ class Supervised(nn.Module):
         seen = network.represent(features)
         return seen, network.head(seen)
 
-    def label_loss(
-        self, logits: Tensor, labels: Tensor, all_labels: Tensor, mix: Mix | None = None
-    ) -> Tensor:
+    def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Returns this process's part of the cross-entropy with the labels, a scalar.
 
         Over all processes it is exactly ``F.cross_entropy(..., weight, label_smoothing)`` of the
@@ -154,11 +125,11 @@ class Supervised(nn.Module):
         mean of the losses with both labels, by their shares; the partners are the same films in
         another order, so the summed weights stay.
         """
-        losses = self._losses(logits.float(), labels)
-        if mix is not None:
-            partners = self._losses(logits.float(), mix.labels)
-            losses = mix.share * losses + (1.0 - mix.share) * partners
-        return losses.sum() / self.class_weights[all_labels].sum()
+        losses = self._losses(logits.float(), batch.labels)
+        if batch.mix is not None:
+            share, partners = batch.mix.share, self._losses(logits.float(), batch.mix.labels)
+            losses = share * losses + (1.0 - share) * partners
+        return losses.sum() / self.class_weights[batch.all_labels].sum()
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Returns the weighted loss of each film (B,)."""
