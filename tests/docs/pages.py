@@ -1,4 +1,4 @@
-"""The pages of the documentation, taken apart: code blocks, their commands, what is not run."""
+"""The pages of the documentation, taken apart: code blocks, commands, what is not run, figures."""
 
 import re
 import textwrap
@@ -109,3 +109,23 @@ def blocks_of(text: str, page: str) -> list[Block]:
 
 TYPED = [block for page in PAGES for block in blocks(page) if block.has_commands]
 """Every block of the documentation that a reader types."""
+
+
+def table(page: str, header: str) -> list[list[str]]:
+    """The rows of the table whose first line starts so, without emphasis."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("**", "")
+    assert text.count(f"\n{header}") == 1, f"{page}: {header}"
+    lines = text[text.index(f"\n{header}") + 1 :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[2:]]
+
+
+def agrees(cell: str, *values: float | None) -> bool:
+    """Whether the numbers in a cell are these, as far as they are written out."""
+    shown = re.findall(r"(?<![\w.])-?[\d,]*\.?\d+", cell)
+    assert len(shown) == len(values), (cell, values)
+    for text, value in zip(shown, values, strict=True):
+        digits = len(text.partition(".")[2])
+        shown_as = float(text.replace(",", ""))
+        if value is None or not abs(shown_as - value) <= 0.51 * 10**-digits:  # nor NaN
+            return False
+    return True

@@ -4,12 +4,9 @@ import re
 from functools import cache
 
 import pytest
-from pages import ROOT
-from records import RECORDS, agrees
+from pages import ROOT, agrees
+from records import changes, evidence
 
-from pneumoscope.evaluation.evidence import open_results
-from pneumoscope.evaluation.results import ModelResult
-from pneumoscope.evaluation.robustness import VariantResult, evaluate_shifts
 from pneumoscope.evaluation.shortcuts import measure_shortcuts
 from pneumoscope.evaluation.subgroups import SERIES, Subgroups, measure_subgroups
 from pneumoscope.labels import Label
@@ -30,28 +27,14 @@ def said(pattern: str) -> tuple[str, ...]:
 
 
 @cache
-def result(name: str) -> ModelResult:
-    (found,) = open_results(RECORDS / "evaluation" / name)
-    return found
-
-
-@cache
 def groups(name: str) -> Subgroups:
-    model = result(name)
+    model = evidence(name)
     return measure_subgroups(model.films("test"), model.threshold, model.film_table)
-
-
-@cache
-def changed(name: str) -> dict[str, VariantResult]:
-    model = result(name)
-    assert model.shift_table is not None
-    found = evaluate_shifts(model.shift_table, model.films("test"), model.threshold).variants
-    return {variant.variant: variant for variant in found}
 
 
 def lost(name: str, change: str) -> float:
     """Specificity that a change costs a model."""
-    clean, variant = changed(name)["clean"].specificity, changed(name)[change].specificity
+    clean, variant = changes(name)["clean"].specificity, changes(name)[change].specificity
     assert clean is not None
     assert variant is not None
     return clean - variant
@@ -60,7 +43,7 @@ def lost(name: str, change: str) -> float:
 def test_how_the_threshold_moves():
     shown = said(r"validation to test \(CNN (.*?), ViT from scratch (.*?), ViT-Ti/16 (.*?)\) while")
     for cell, name in zip(shown, MODELS, strict=True):
-        val, test = (result(name).summaries(part)[1] for part in ("val", "test"))
+        val, test = (evidence(name).summaries(part)[1] for part in ("val", "test"))
         assert agrees(cell, val["specificity"], test["specificity"]), name
         assert test["recall"] > val["recall"]
 
@@ -107,7 +90,7 @@ def test_films_by_brightness():
 
 
 def test_what_contrast_and_sharpness_foretell_alone():
-    model = result("cnn")
+    model = evidence("cnn")
     assert model.film_table is not None
     found = {s.attribute: s.auroc for s in measure_shortcuts(model.films("test"), model.film_table)}
     alone = (max(found[name], 1 - found[name]) for name in ("contrast", "sharpness"))
@@ -117,13 +100,21 @@ def test_what_contrast_and_sharpness_foretell_alone():
 
 def test_grain():
     shown = said(r"ViT-Ti/16 from AUROC (\S+) to (\S+) and its specificity from (\S+) to (\.\d+)\.")
-    clean, grainy = (changed("pretrained_ti16")[name] for name in ("clean", "noise: 10 levels"))
+    clean, grainy = (changes("pretrained_ti16")[name] for name in ("clean", "noise: 10 levels"))
     falls = clean.auroc, grainy.auroc, clean.specificity, grainy.specificity
     assert agrees(" ".join(shown), *falls)
     shown = said(r"calls every film \(AUROC (\S+); (\S+) at 30\)")
-    worse = [changed("pretrained_ti16")[f"noise: {levels} levels"] for levels in (20, 30)]
+    worse = [changes("pretrained_ti16")[f"noise: {levels} levels"] for levels in (20, 30)]
     assert agrees(" ".join(shown), *(one.auroc for one in worse))
-    assert [one.specificity for one in worse] == [0.0, 0.0]
+    assert [(one.recall, one.specificity) for one in worse] == [(1.0, 0.0)] * 2
+    cleanest = {name: changes(name)["clean"].specificity for name in MODELS}
+    assert max(cleanest, key=lambda name: cleanest[name]) == "pretrained_ti16"
+    for name in ("cnn", "scratch"):
+        fallen = [
+            changes(name)["clean"].auroc - changes(name)[f"noise: {levels} levels"].auroc
+            for levels in (10, 20, 30)
+        ]
+        assert max(fallen) < 0.005, "stands it, in AUROC"
     (shown,) = said(r"while its specificity falls by (\S+) at 30 levels")
     assert agrees(shown, lost("scratch", "noise: 30 levels"))
 
@@ -131,20 +122,21 @@ def test_grain():
 def test_crops_contrast_and_frames():
     crops = {name: lost(name, "cropped: 80 %") for name in MODELS}
     hard = {name: lost(name, "more contrast: 2.0") for name in MODELS}
+    assert min(*crops.values(), *hard.values()) > 0.1, "hurt every model"
     assert min(crops, key=lambda name: crops[name]) == "cnn"
     assert max(hard, key=lambda name: hard[name]) == "cnn"
     shown = said(r"doubled contrast the most \((\S+); its AUROC falls to (\S+)\)")
-    assert agrees(" ".join(shown), hard["cnn"], changed("cnn")["more contrast: 2.0"].auroc)
+    assert agrees(" ".join(shown), hard["cnn"], changes("cnn")["more contrast: 2.0"].auroc)
     (shown,) = said(r"spares the CNN and the ViT-Ti/16, and takes (\S+) from")
     assert agrees(shown, lost("scratch", "framed: 80 %"))
     assert max(lost("cnn", "framed: 80 %"), lost("pretrained_ti16", "framed: 80 %")) <= 0
-    narrow = [[changed(name)[f"framed: {share} %"] for share in (95, 90)] for name in MODELS]
+    narrow = [[changes(name)[f"framed: {share} %"] for share in (95, 90)] for name in MODELS]
     shown = said(
         r"costs it a little: (\S+) at 95 %, (\S+) at 90 %, where the ViT-Ti/16 keeps (\S+) and "
         r"(\S+) and the CNN rises to (\S+) and (\S+), .*? falls from (\S+) to (\.\d+)\."
     )
     cnn, scratch, ti16 = ([one.specificity for one in both] for both in narrow)
-    recalls = (changed("cnn")["clean"].recall, narrow[0][0].recall)
+    recalls = (changes("cnn")["clean"].recall, narrow[0][0].recall)
     assert agrees(" ".join(shown), *scratch, *ti16, *cnn, *recalls)
     (shown,) = said(r"Contrast cut to a fifth costs at most (\.\d+) \(ViT-Ti/16\)")
     fifth = {name: lost(name, "less contrast: 0.2") for name in MODELS}

@@ -55,7 +55,13 @@ class Distilled(Supervised):
         return x.expand(-1, teacher.in_chans, -1, -1)
 
     def _class_loss(self, logits: Tensor, answers: Tensor, batch: Batch) -> Tensor:
-        """Returns this process's part of the loss of labels and answers, by their shares."""
+        """Returns this process's part of the loss of labels and answers, by their shares.
+
+        Args:
+            logits: (B, K) of the network.
+            answers: (B, K), the teacher's logits.
+            batch: with its labels.
+        """
         share = self.config.logit_weight
         loss = (1.0 - share) * self.label_loss(logits, batch)
         return loss + share * self._divergence(logits, answers) / len(batch.all_labels)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pneumoscope.errors import RecordingError
-from pneumoscope.training.batch import Batch, Causes
+from pneumoscope.training.batch import Batch
 from pneumoscope.training.device import Device
 from pneumoscope.training.distributed import Group, sum_over
-from pneumoscope.training.mixing import Mix
 from pneumoscope.training.optimizer import Optimizers
 
 WITHOUT_GRAPHS = "PNEUMOSCOPE_NO_CUDA_GRAPHS"
@@ -124,7 +123,7 @@ class GraphedStep(Step):
         if self._recording is None:
             self._recording = self._record(batch)
         graph, inputs, found = self._recording
-        for mine, given in zip(_tensors(inputs), _tensors(batch), strict=True):
+        for mine, given in zip(inputs.tensors(), batch.tensors(), strict=True):
             mine.copy_(given)
         graph.replay()
         return found.clone()
@@ -149,7 +148,7 @@ class GraphedStep(Step):
         Raises:
             RecordingError: something in the step cannot be recorded, or memory is short.
         """
-        inputs = _copy(batch)
+        inputs = batch.copy()
         self.optimizer.zero_grad(set_to_none=True)  # gradients of a graph lie in its own memory
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
@@ -201,19 +200,3 @@ def kind_of_step(device: Device, group: Group) -> type[Step]:
     is_alone_on_a_gpu = device.device.type == "cuda" and group.world_size == 1
     is_forbidden = os.environ.get(WITHOUT_GRAPHS) == "1"
     return GraphedStep if is_alone_on_a_gpu and not is_forbidden else Step
-
-
-def _tensors(batch: Batch) -> list[Tensor]:
-    """Returns all tensors of a batch, in one order."""
-    return [batch.x, batch.labels, batch.all_labels, *(batch.mix or ()), *(batch.causes or ())]
-
-
-def _copy(batch: Batch) -> Batch:
-    return Batch(
-        # A channel that is shown several times shares its memory, which cannot be written to.
-        batch.x.clone(memory_format=torch.contiguous_format),
-        batch.labels.clone(),
-        batch.all_labels.clone(),
-        Mix(*(part.clone() for part in batch.mix)) if batch.mix else None,
-        Causes(*(part.clone() for part in batch.causes)) if batch.causes else None,
-    )

@@ -1,6 +1,6 @@
 """The loss of the labels, and that of a second task.
 
-Shapes: B films of this process, C channels, H and W sides, D width of what a head sees, K classes.
+Shapes: B films of this process, D width of what a head sees, K classes.
 """
 
 import torch
@@ -118,7 +118,7 @@ class Supervised(nn.Module):
         return seen, network.head(seen)
 
     def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Returns this process's part of the cross-entropy with the labels, a scalar.
+        """Returns this process's part of the cross-entropy of logits (B, K) with the labels.
 
         Over all processes it is exactly ``F.cross_entropy(..., weight, label_smoothing)`` of the
         whole batch, whose mean is over the summed weights of its labels. Of mixed films it is the
