@@ -1701,10 +1701,23 @@ def test_the_guide_of_today_for_twice_as_long():
         scores["val"]["at_threshold"]["auroc"] for scores in (run["metrics"], metrics("scratch"))
     )
     assert agrees(" ".join(said), *found, run["train_time_s"] / 60)
-    lines = {tuple(line["set"]): line["auroc"] for line in lines_of("block-validation.jsonl")}
+    lines = {tuple(line["set"]): line for line in lines_of("block-validation.jsonl")}
     guide = "distillation.teacher=blocks/cnn80"
+    long, short = lines[guide, "training.epochs=96"], lines[(guide,)]
     (said,) = re.findall(r"blocks are for it too \(\[table\]\(\S+\): (\S+), (\S+) with 48\)", text)
-    assert agrees(" ".join(said), lines[guide, "training.epochs=96"], lines[(guide,)])
+    assert agrees(" ".join(said), long["auroc"], short["auroc"])
+    rule = (ROOT / "docs/decisions/0028-a-rule-for-96-epochs.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"every column \((.*?; .*?); one run each\)", rule)
+    keys = ("auroc", "log_loss", "specificity", "specificity_bound")
+    assert agrees(said, *(line[key] for line in (long, short) for key in keys))
+    (said,) = re.findall(r"the same seed of 48 epochs \((.*?)\)", rule)
+    others = (record(f"scratch-trials/epochs-48-seed-{n}.json")["metrics"] for n in (1, 2))
+    now = [scores["val"]["at_threshold"]["auroc"] for scores in (metrics("scratch"), *others)]
+    assert agrees(said, *now)
+    (said,) = re.findall(
+        r"seed 0 stands at (\S+) on validation, .*? stands at (\.\d+)", " ".join(rule.split())
+    )
+    assert agrees(" ".join(said), run["metrics"]["val"]["at_threshold"]["auroc"], now[0])
 
 
 def test_the_seeds_of_the_vit_ti16():
