@@ -18,9 +18,9 @@ standardise films, start positions from sines and cosines, keep decay off norms 
 validate a moving average of the weights; the two others have a plain loop with AdamW at ``--rate``,
 warmed up for ``--warmup`` epochs (at most a sixth of all). Each is validated after every epoch and
 stops at the target. Printed are seconds to the target (or that it was not reached), seconds and
-AUROC of every epoch, films a second in the first, and what share of the machine's bf16
-matrix-multiply rate forward and backward amount to. Usage, with the two others installed
-(``pip install transformers vit-pytorch``; they are no dependency of the project):
+AUROC of every epoch, films a second in the first, and what share of the machine's matrix-multiply
+rate, in the precision of training, forward and backward amount to. Usage, with the two others
+installed (``pip install transformers vit-pytorch``; they are no dependency of the project):
 
     python benchmarks/train.py --data DIR [--target 0.98] [--epochs 3] [--seed 0] [--only NAME]
         [--rate 3.5e-4] [--set KEY=VALUE]
@@ -380,6 +380,8 @@ def main() -> None:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
+        "device": choose_device().reason,
+        "cpu_units": torch.backends.cpu.get_cpu_capability(),
     }
     batches = [recipe.training.batch_size]
     if torch.cuda.is_available():

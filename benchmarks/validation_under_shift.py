@@ -5,9 +5,10 @@ validation films under shifts that another machine or another hospital brings. U
 
     python benchmarks/validation_under_shift.py BUNDLE... --data DIR --split FILE [--quick]
 
-``--quick`` takes eight of the changes, every second film and bf16, for a large network on a CPU.
-``--scores`` keeps every score, for ``threshold_transfer.py``.
-``--zoomed`` also gives each bundle with its answer averaged over zooms (``model.zoom_average``).
+``--quick`` takes eight of the changes, every second film, and bf16 where the machine has units for
+it, for a large network on a CPU. ``--scores`` keeps every score, for ``threshold_transfer.py``.
+``--flipped`` and ``--zoomed`` also give each bundle with its answer averaged over a film and its
+mirror image, and over zooms (``model.flip_average``, ``model.zoom_average``).
 ``--together`` also gives every set of two or more of these, by the mean of their log odds.
 
 Beside the AUROC stand, for each, recall and specificity under the shifts at the threshold that the
@@ -39,6 +40,7 @@ from pneumoscope.evaluation.predictions import Predictions, write_predictions
 from pneumoscope.files import make_folder
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import network_input
+from pneumoscope.training.device import choose_device
 
 Shift = Callable[[Tensor], Tensor]  # (B, 1, S, S) on the scale 0-255, to the same
 
@@ -104,6 +106,9 @@ SHIFTS: dict[str, Shift] = {
 }
 
 
+VIEWS = {"flipped": "flip_average", "zoomed": "zoom_average"}
+"""Ways to answer, by what turns them on in a network."""
+
 QUICK = (
     "clean", "wide", "far", "blurred", "gamma 0.5", "tall and blurred", "near and gamma", "grainy",
 )  # fmt: skip
@@ -113,6 +118,7 @@ def log_odds(network: torch.nn.Module, pixels: np.ndarray, *, quick: bool) -> di
     """Returns the log odds (N,) under each shift; ``pixels`` (N, 224, 224) uint8."""
     shifts = {name: shift for name, shift in SHIFTS.items() if not quick or name in QUICK}
     size, in_chans = int(network.img_size), int(network.in_chans)
+    is_bf16 = quick and choose_device("cpu").dtype == torch.bfloat16
     result = {}
     for name, shift in shifts.items():
         margins = []
@@ -120,7 +126,7 @@ def log_odds(network: torch.nn.Module, pixels: np.ndarray, *, quick: bool) -> di
             x = shift(torch.from_numpy(pixels[start : start + 64]).float()[:, None])
             if size != x.shape[-1]:
                 x = F.interpolate(x, (size, size), mode="bilinear", antialias=True)
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=quick):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
                 logits = network(network_input(x[:, 0], in_chans))
             margins.append((logits[:, 1] - logits[:, 0]).float().numpy())
         result[name] = np.concatenate(margins)
@@ -166,7 +172,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="fewer changes and films, bf16")
-    parser.add_argument("--zoomed", action="store_true", help="also each with zooms averaged")
+    for view in VIEWS:
+        parser.add_argument(
+            f"--{view}", action="store_true", help=f"also each, its film {view} too"
+        )
     parser.add_argument("--together", action="store_true", help="also every set of the bundles")
     parser.add_argument("--scores", type=Path, help="folder for every score, a CSV each")
     arguments = parser.parse_args()
@@ -175,18 +184,20 @@ def main() -> None:
     pixels = np.array(open_cache(arguments.data, rows, 224, default_cache_dir()))
     if arguments.quick:
         rows, pixels, labels = rows[::2], pixels[::2], labels[::2]
-    for name in arguments.bundles if arguments.zoomed else ():
+    views = [view for view in VIEWS if vars(arguments)[view]]
+    for name, view in itertools.product(arguments.bundles, views):
         model = open_bundle(name).config["model"]
-        if "members" in model or model.get("zoom_average"):
-            parser.error(f"{name} is an ensemble or answers over zooms already; leave out --zoomed")
-    scores = {}
+        if "members" in model or model.get(VIEWS[view]):
+            parser.error(f"{name} is an ensemble or answers so already; leave out --{view}")
+    scores, origin = {}, {}
     for name in arguments.bundles:
         bundle = open_bundle(name)
-        network = load_network(bundle)
-        for is_zoomed in (False, True) if arguments.zoomed else (False,):
-            called = f"{name} zoomed" if is_zoomed else name
-            if is_zoomed:
-                network.zoom_average = True  # type: ignore[assignment]
+        for view in ("", *views):
+            called = f"{name} {view}".strip()
+            network = load_network(bundle)
+            if view:
+                setattr(network, VIEWS[view], True)
+            origin[called] = name
             scores[called] = log_odds(network, pixels, quick=arguments.quick)
             found = {"bundle": called, "model_id": bundle.model_id}
             print(json.dumps({**found, **figures(labels, scores[called])}), flush=True)
@@ -196,7 +207,7 @@ def main() -> None:
     if arguments.together:
         for size in range(2, len(arguments.bundles) + 1):
             for members in itertools.combinations(scores, size):
-                if len({name.removesuffix(" zoomed") for name in members}) < size:
+                if len({origin[name] for name in members}) < size:
                     continue  # one bundle, twice
                 mean = {
                     shift: np.mean([scores[name][shift] for name in members], axis=0)

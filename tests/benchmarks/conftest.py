@@ -24,6 +24,7 @@ def script(name: str) -> Any:
 
 average_scores = script("average_scores")
 block_validation = script("block_validation")
+changed_films = script("changed_films")
 doubtful_labels = script("doubtful_labels")
 style_holdout = script("style_holdout")
 trials = script("trials")

@@ -1,17 +1,22 @@
 """What the page on the report says was found on the shipped models, against their evidence."""
 
+import csv
+import json
 import re
 from functools import cache
 
+import numpy as np
 import pytest
-from pages import ROOT, agrees
-from records import changes, evidence
+from pages import ROOT, agrees, table
+from records import RECORDS, changes, cnn_of_40_epochs, evidence, record, shifts
 
+from pneumoscope.evaluation.operating_point import summarize_at_threshold
 from pneumoscope.evaluation.shortcuts import measure_shortcuts
 from pneumoscope.evaluation.subgroups import SERIES, Subgroups, measure_subgroups
 from pneumoscope.labels import Label
 
 MODELS = ("cnn", "scratch", "pretrained_ti16")
+GRAINIEST = "noise: 30 levels"
 
 
 @cache
@@ -142,3 +147,90 @@ def test_crops_contrast_and_frames():
     fifth = {name: lost(name, "less contrast: 0.2") for name in MODELS}
     assert max(fifth.values()) == pytest.approx(fifth["pretrained_ti16"])
     assert agrees(shown, fifth["pretrained_ti16"])
+
+
+def test_what_the_networks_before_did_in_a_frame_and_under_contrast():
+    """Of the CNN of 40 and the ViT from scratch of 24 epochs, whose weights are not kept."""
+    cnn = record("cnn-trials/epochs-40-seed-0-shifts.json")["changes"]
+    scratch = record("scratch-trials/muon-seed-0-shifts.json")["changes"]
+    of_run = record("cnn-trials/epochs-40-seed-0.json")["metrics"]["test"]["at_threshold"]
+    assert agrees(f"{cnn['clean']['auroc']:.4f}", of_run["auroc"])
+    of_run = record("scratch-trials/muon-seed-0.json")["metrics"]["test"]["at_threshold"]
+    assert agrees(f"{scratch['clean']['auroc']:.4f}", of_run["auroc"])
+    shown = said(
+        r"better framed \(it lost (\S+) in the wide frame\) and worse under doubled contrast "
+        r"\((\S+), (\S+)\) and grain \((\S+) of specificity at 30 levels; (\S+) now\)"
+    )
+    framed, hard, grain = (cnn[k] for k in ("framed: 80 %", "more contrast: 2.0", GRAINIEST))
+    now = changes("cnn")[GRAINIEST].specificity
+    expected = [cnn["clean"]["specificity"] - framed["specificity"], hard["auroc"]]
+    expected += [hard["specificity"], grain["specificity"], now]
+    assert agrees(" ".join(shown), *expected)
+    assert lost("cnn", "framed: 80 %") < expected[0], "better framed"
+    today = changes("cnn")["more contrast: 2.0"]
+    assert today.auroc < hard["auroc"], "worse under doubled contrast"
+    assert today.specificity < hard["specificity"]
+    assert now < grain["specificity"], "worse in grain"
+    (shown,) = said(r"had called nearly every film in a wide frame \((\S+);")
+    assert agrees(shown, scratch["framed: 80 %"]["specificity"])
+
+
+def test_what_changed_films_cost():
+    rows = table("docs/report.md", "| AUROC, specificity at the frozen threshold |")
+    assert rows == table("README.md", "| AUROC, specificity at the frozen threshold |")
+    assert len(rows) == 9
+    for change, *cells in rows:
+        name = "clean" if change == "as they are" else change
+        for bundle, cell in zip(("cnn", "scratch", "pretrained_ti16"), cells, strict=True):
+            assert agrees(cell, *shifts(bundle)[name]), (change, bundle)
+
+
+def test_what_a_crop_and_contrast_cost_at_the_least():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"costs each of them (\.\d+) of specificity and more", text)
+    lost = [
+        shifts(bundle)["clean"][1] - shifts(bundle)[change][1]
+        for bundle in ("cnn", "scratch", "pretrained_ti16")
+        for change in ("cropped: 80 %", "more contrast: 2.0")
+    ]
+    assert float(said) <= min(lost) < float(said) + 0.1
+
+
+def test_side_letters():
+    rows = table("docs/report.md", "| bundle | flipped by the worst single letter |")
+    for bundle, worst, of_four, hidden, _ in rows:
+        name = bundle.strip("`")
+        folder = RECORDS / "evaluation" / name
+        threshold = json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"]
+        with (folder / "shifts.csv").open(encoding="utf-8", newline="") as stream:
+            films = list(csv.DictReader(stream))
+        limit = np.log(threshold / (1 - threshold))
+        changes = [name for name in films[0] if name != "path"]
+        called = {k: np.array([float(film[k]) >= limit for film in films]) for k in changes}
+        flips = {k: int((v != called["clean"]).sum()) for k, v in called.items()}
+        letters = [k for k in flips if k.startswith("marker added")]
+        most = max(flips[k] for k in letters)
+        assert worst.startswith(f"{most} of 624 ({100 * most / 624:.1f} %)"), name
+        by_any = np.any([called[k] != called["clean"] for k in letters], axis=0)
+        assert of_four == str(int(by_any.sum())), name
+        assert hidden == str(flips["markers hidden: upper corners"]), name
+
+
+def test_what_the_leak_is_worth():
+    rows = table("docs/report.md", "| CNN of 40 epochs, seed 0 | AUROC, validation |")
+    folder = RECORDS / "stratified-split"
+    threshold = json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"]
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        films = list(csv.DictReader(stream))
+    leaky = {}
+    for part in ("val", "test"):
+        mine = [film for film in films if film["split"] == part]
+        y = [int(film["y_true"]) for film in mine]
+        leaky[part] = summarize_at_threshold(y, [float(f["p_pneumonia"]) for f in mine], threshold)
+    clean = {part: cnn_of_40_epochs()[part]["at_threshold"] for part in ("val", "test")}
+    for (_, *cells), found in zip(rows, (clean, leaky), strict=True):
+        expected = [
+            found[part][key] for key in ("auroc", "specificity") for part in ("val", "test")
+        ]
+        for cell, value in zip(cells, expected, strict=True):
+            assert agrees(cell, value), (cells, expected)
