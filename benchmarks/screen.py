@@ -5,8 +5,8 @@ second on a folder of full-size films, and our peak memory for many files. The p
 are random, which costs the same. Transformers is never a dependency; give an interpreter that has
 it (and torch), from a virtual environment outside the repository:
 
-    python -m venv /tmp/hf && /tmp/hf/bin/pip install torch transformers pillow
-    python benchmarks/screen.py FILMS --hf-python /tmp/hf/bin/python
+    python -m venv ../hf && ../hf/bin/pip install torch transformers pillow
+    python benchmarks/screen.py FILMS --hf-python ../hf/bin/python
 
 FILMS is a folder of full-size films. One JSON object a line.
 """

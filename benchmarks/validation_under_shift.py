@@ -40,7 +40,7 @@ from pneumoscope.evaluation.predictions import Predictions, write_predictions
 from pneumoscope.files import make_folder
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import network_input
-from pneumoscope.training.device import choose_device
+from pneumoscope.training.device import Device, choose_device
 
 Shift = Callable[[Tensor], Tensor]  # (B, 1, S, S) on the scale 0-255, to the same
 
@@ -114,11 +114,12 @@ QUICK = (
 )  # fmt: skip
 
 
-def log_odds(network: torch.nn.Module, pixels: np.ndarray, *, quick: bool) -> dict[str, np.ndarray]:
+def log_odds(
+    network: torch.nn.Module, pixels: np.ndarray, *, quick: bool, device: Device
+) -> dict[str, np.ndarray]:
     """Returns the log odds (N,) under each shift; ``pixels`` (N, 224, 224) uint8."""
     shifts = {name: shift for name, shift in SHIFTS.items() if not quick or name in QUICK}
     size, in_chans = int(network.img_size), int(network.in_chans)
-    is_bf16 = quick and choose_device("cpu").dtype == torch.bfloat16
     result = {}
     for name, shift in shifts.items():
         margins = []
@@ -126,7 +127,7 @@ def log_odds(network: torch.nn.Module, pixels: np.ndarray, *, quick: bool) -> di
             x = shift(torch.from_numpy(pixels[start : start + 64]).float()[:, None])
             if size != x.shape[-1]:
                 x = F.interpolate(x, (size, size), mode="bilinear", antialias=True)
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            with torch.inference_mode(), device.autocast:
                 logits = network(network_input(x[:, 0], in_chans))
             margins.append((logits[:, 1] - logits[:, 0]).float().numpy())
         result[name] = np.concatenate(margins)
@@ -171,7 +172,7 @@ def main() -> None:
     parser.add_argument("bundles", nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="fewer changes and films, bf16")
+    parser.add_argument("--quick", action="store_true", help="fewer changes and films; bf16 units")
     for view in VIEWS:
         parser.add_argument(
             f"--{view}", action="store_true", help=f"also each, its film {view} too"
@@ -189,6 +190,8 @@ def main() -> None:
         model = open_bundle(name).config["model"]
         if "members" in model or model.get(VIEWS[view]):
             parser.error(f"{name} is an ensemble or answers so already; leave out --{view}")
+    device = choose_device("cpu", "auto" if arguments.quick else "float32")
+    computed = {"precision": str(device.dtype).removeprefix("torch."), "torch": torch.__version__}
     scores, origin = {}, {}
     for name in arguments.bundles:
         bundle = open_bundle(name)
@@ -198,12 +201,12 @@ def main() -> None:
             if view:
                 setattr(network, VIEWS[view], True)
             origin[called] = name
-            scores[called] = log_odds(network, pixels, quick=arguments.quick)
-            found = {"bundle": called, "model_id": bundle.model_id}
+            scores[called] = log_odds(network, pixels, quick=arguments.quick, device=device)
+            found = {"bundle": called, "model_id": bundle.model_id, **computed}
             print(json.dumps({**found, **figures(labels, scores[called])}), flush=True)
             if arguments.scores:
-                folder = arguments.scores / Path(called).name
-                write_scores(folder, rows, scores[called])
+                folder = Path(called).as_posix().strip("/").replace("/", "-")
+                write_scores(arguments.scores / folder, rows, scores[called])
     if arguments.together:
         for size in range(2, len(arguments.bundles) + 1):
             for members in itertools.combinations(scores, size):
@@ -213,7 +216,7 @@ def main() -> None:
                     shift: np.mean([scores[name][shift] for name in members], axis=0)
                     for shift in scores[members[0]]
                 }
-                found = {"bundle": " + ".join(members), **figures(labels, mean)}
+                found = {"bundle": " + ".join(members), **computed, **figures(labels, mean)}
                 print(json.dumps(found), flush=True)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lever_table import lever_rows
+
 from pneumoscope.bundle import shipped_bundles
 from pneumoscope.data.corruption import CLEAN
 from pneumoscope.evaluation.evidence import open_results
@@ -93,6 +95,7 @@ def tables() -> dict[str, str]:
         "seeds": seeds_table(models),
         "aims": aims_table(models),
         "changes": changes_table(),
+        "levers": levers_table(),
     }
 
 
@@ -157,6 +160,13 @@ def changes_table() -> str:
     return markdown((header, *(model.name for model in models)), rows)
 
 
+def levers_table() -> str:
+    """Returns each lever with what came of it and, on blocks held out, its AUROC and log loss."""
+    header = ("lever", "field", "tried in", "outcome")
+    figures = ("AUROC: with", "without", "log loss: with", "without")
+    return markdown((*header, *figures), lever_rows(), num_words=4)
+
+
 def record(name: str) -> dict[str, Any]:
     """Returns the record of a run."""
     content: dict[str, Any] = json.loads((RECORDS / name).read_text(encoding="utf-8"))
@@ -174,7 +184,7 @@ def decimals(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}".removeprefix("0")
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table of a name and figures as Markdown."""
-    rule = ("---", *["---:"] * (len(header) - 1))
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, num_words: int = 1) -> str:
+    """Returns a table as Markdown: columns of words on the left, of figures on the right."""
+    rule = (*["---"] * num_words, *["---:"] * (len(header) - num_words))
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -43,9 +44,14 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     scores = tmp_path / "predictions.csv"
     scores.write_bytes((EVALUATION / "cnn" / "predictions.csv").read_bytes())
+    sick = shutil.copytree(EVALUATION / "cnn", tmp_path / "sick")
+    lines = (sick / "shifts.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [lines[0], *(line for line in lines[1:] if "PNEUMONIA" in line)]
+    (sick / "shifts.csv").write_text("".join(kept), encoding="utf-8")
     for path, expected in (
         (tmp_path / "none", "none"),
         (scores, "scores of no changed films"),
+        (sick, "holds changed films of one class"),
     ):
         monkeypatch.setattr("sys.argv", ["changed_films.py", str(path)])
         with pytest.raises(SystemExit):

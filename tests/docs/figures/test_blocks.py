@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from lever_table import LEVERS
 from pages import ROOT, agrees, table
 from records import lines_of, record
 
@@ -52,6 +53,29 @@ def test_one_lever_at_a_time():
             assert agrees(cell, line[key]), (recipe, changed, key)
 
 
+@pytest.mark.parametrize("lever", LEVERS, ids=lambda lever: f"{lever.name}-{lever.recipe}")
+def test_what_the_table_of_levers_says_is_in_the_recipes(lever):
+    if lever.on is None or lever.off is None:
+        assert "](" in lever.outcome, "what was not run on blocks names where it was"
+        return
+    first, *others = lever.field.split(", ")
+    section, _, key = first.partition(".")
+
+    def recipe(changes):
+        return load_recipe(lever.recipe, list(changes)).model_dump()
+
+    def value(changes):
+        found = recipe(changes)[section][key]
+        return bool(found) if key == "teacher" else found  # which one differs from run to run
+
+    is_used = lever.outcome.removeprefix("**").startswith("in ")
+    assert value(lever.on) != value(lever.off)
+    assert value(()) == value(lever.on if is_used else lever.off)
+    for other in others:
+        of, _, key_of_it = f"{section}.{other}".rpartition(".")
+        assert key_of_it in recipe(())[of.rpartition(".")[2]], other
+
+
 ATTENTION_WRITTEN_OUT = "3c757abb18a92dae92fd961a4230f1fe183d24df"
 
 
@@ -65,7 +89,7 @@ def test_which_rows_on_blocks_are_of_earlier_code():
         commit = line["code"]["commit"]
         if line["recipe"] == "cnn":
             mark = ""
-        elif commit is None:  # trial code, of the time before both
+        elif commit is None:  # trial code, of the time between the two
             mark = "²"
         elif not is_ancestor(ATTENTION_WRITTEN_OUT, commit):
             mark = "¹"

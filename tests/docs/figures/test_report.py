@@ -158,8 +158,8 @@ def test_what_the_networks_before_did_in_a_frame_and_under_contrast():
     of_run = record("scratch-trials/muon-seed-0.json")["metrics"]["test"]["at_threshold"]
     assert agrees(f"{scratch['clean']['auroc']:.4f}", of_run["auroc"])
     shown = said(
-        r"better framed \(it lost (\S+) in the wide frame\) and worse under doubled contrast "
-        r"\((\S+), (\S+)\) and grain \((\S+) of specificity at 30 levels; (\S+) now\)"
+        r"The CNN of 40 epochs lost (\S+) in the wide frame, and stood doubled contrast "
+        r"\((\S+), (\S+)\) and grain \((\S+) of specificity at 30 levels; (\S+) now\) better"
     )
     framed, hard, grain = (cnn[k] for k in ("framed: 80 %", "more contrast: 2.0", GRAINIEST))
     now = changes("cnn")[GRAINIEST].specificity
@@ -171,7 +171,7 @@ def test_what_the_networks_before_did_in_a_frame_and_under_contrast():
     assert today.auroc < hard["auroc"], "worse under doubled contrast"
     assert today.specificity < hard["specificity"]
     assert now < grain["specificity"], "worse in grain"
-    (shown,) = said(r"had called nearly every film in a wide frame \((\S+);")
+    (shown,) = said(r"of 24 epochs called nearly every film in a wide frame \((\S+)\)")
     assert agrees(shown, scratch["framed: 80 %"]["specificity"])
 
 

@@ -125,6 +125,62 @@ def test_the_speed_of_training_with_patches_by_degrees():
     assert agrees(" ".join(said), np.median(shares), min(shares), max(shares), rate)
 
 
+def test_the_speed_of_training_without_bf16_units():
+    lines = lines_of("train-float32.jsonl")
+    assert all("float32" in line["device"] for line in lines if "steps" in line)
+    ours, theirs = (
+        [line for line in lines if line.get("name") == name]
+        for name in ("pneumoscope", "vit-pytorch")
+    )
+    rows = table("docs/training-speed.md", "| three epochs in float32 | seed 0 |")
+    for (_, *cells), runs in zip(rows, (ours, theirs), strict=True):
+        for cell, line in zip(cells, runs, strict=True):
+            assert agrees(cell, *(v for seconds, auroc in line["curve"] for v in (auroc, seconds)))
+    pairs = list(zip(ours, theirs, strict=True))
+
+    def ratios(target):
+        return [seconds_to(other, target) / seconds_to(mine, target) for mine, other in pairs]
+
+    text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(
+        r"takes (\S+) and (\S+) times as long\*\*, to \.985 (\S+) and (\S+) times, to \.975 (\S+) "
+        r"times, to the lower of the two final AUROCs of a seed (\S+) and (\S+) times, and to the "
+        r"end of three epochs (\S+) and (\S+) times",
+        text,
+    )
+    lower = [
+        seconds_to(pair[1], target) / seconds_to(pair[0], target)
+        for pair in pairs
+        for target in [min(line["auroc"] for line in pair)]
+    ]
+    whole = [other["seconds"] / mine["seconds"] for mine, other in pairs]
+    middle = ratios(0.975)
+    assert agrees(" ".join(said), *ratios(0.98), *ratios(0.985), middle[0], *lower, *whole)
+    assert agrees(said[4], middle[1]), "with both seeds"
+    assert all(mine["auroc"] > other["auroc"] for mine, other in pairs), "we stand higher"
+    (one, *else_) = re.findall(
+        r"and we two it is (\S+) times: .*? \(else (\S+) and (\S+)\)\. One of its", text
+    )[0]
+    later = [ratios(0.97)[0], ratios(0.95)[1]]
+    assert agrees(one, later[0])
+    assert agrees(one, later[1])
+    assert agrees(" ".join(else_), ratios(0.97)[1], ratios(0.95)[0])
+    (said,) = re.findall(r"ours take (\d+) to (\d+), the more", text)
+    epochs = np.concatenate([np.diff([0.0, *(s for s, _ in mine["curve"])]) for mine in ours])
+    assert agrees(" ".join(said), min(epochs), max(epochs))
+    shortfalls = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    (said,) = re.findall(
+        r"without bf16 units it is (\S+) and (\S+) times to \.98 \(two seeds\), and \[(\S+) times",
+        shortfalls,
+    )
+    assert agrees(" ".join(said), *ratios(0.98), later[0])
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    (said,) = re.findall(
+        r"bf16 units: vit-pytorch takes (\S+) and (\S+) times as long to .*?, (\S+) times", changes
+    )
+    assert agrees(" ".join(said), *sorted(ratios(0.98)), later[0])
+
+
 def test_what_patches_by_degrees_gain():
     text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
     _, *now = lines_of("train-by-degrees.jsonl")

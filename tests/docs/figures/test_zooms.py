@@ -1,10 +1,12 @@
-"""Answers averaged over zooms."""
+"""Answers averaged over zooms, or over a film and its mirror image."""
 
 import re
 
 from pages import ROOT, agrees, table
 from records import cnn_of_40_epochs, lines_of, metrics, record
 
+KEYS = ("clean", "mean", "worst", "recall_mean", "recall_worst")
+KEYS += ("specificity_mean", "specificity_worst")
 ZOOMED = {
     "CNN, zoomed": "cnn zoomed",
     "ViT-Ti/16, zoomed": "pretrained_ti16 zoomed",
@@ -16,12 +18,10 @@ ZOOMED = {
 
 def test_answers_averaged_over_zooms():
     found = {line["bundle"]: line for line in lines_of("zoom-average/under-shift.jsonl")}
-    keys = ("clean", "mean", "worst", "recall_mean", "recall_worst")
-    keys += ("specificity_mean", "specificity_worst")
     rows = table("docs/accuracy.md", "| | clean AUROC | shift mean | shift worst | recall: mean |")
     assert [row[0] for row in rows] == list(ZOOMED)
     for name, *cells in rows:
-        for cell, key in zip(cells, keys, strict=True):
+        for cell, key in zip(cells, KEYS, strict=True):
             assert agrees(cell, found[ZOOMED[name]][key]), (name, key)
     sets = [line for name, line in found.items() if " + " in name]
     assert max(sets, key=lambda line: line["mean"])["bundle"] == ZOOMED[rows[3][0]]
@@ -33,7 +33,7 @@ def test_answers_averaged_over_zooms():
         line = names[plain]
         if zooms:
             line = " + ".join(f"{one} zoomed" for one in line.split(" + "))
-        for cell, key in zip(cells, keys, strict=True):
+        for cell, key in zip(cells, KEYS, strict=True):
             assert agrees(cell, found[line][key]), (name, key)
 
 
@@ -87,3 +87,33 @@ def test_zooms_on_blocks():
     (shown,) = re.findall(r"without margins, gains nothing \((.*?)\)", text)
     sizes = found["by_trial_code"]["40 epochs, at other sizes, without margins"].values()
     assert agrees(shown, min(sizes), max(sizes), long["as it is"])
+
+
+def test_answers_averaged_over_a_film_and_its_mirror_image():
+    names = {"CNN": "cnn", "ViT from scratch": "scratch", "ViT-Ti/16": "pretrained_ti16"}
+    found = {line["bundle"]: line for line in lines_of("flip-average.jsonl")}
+    rows = table("docs/accuracy.md", "| film, or film and mirror image | clean AUROC |")
+    assert len(rows) == len(found)
+    for name, *cells in rows:
+        bundle, _, mirrored = name.partition(", and ")
+        line = found[f"{names[bundle]} flipped" if mirrored else names[bundle]]
+        for cell, key in zip(cells, KEYS, strict=True):
+            assert agrees(cell, line[key]), (name, key)
+    gained, recalls = (
+        {name: found[f"{name} flipped"][key] - found[name][key] for name in names.values()}
+        for key in ("mean", "recall_mean")
+    )
+    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    (most,) = re.findall(r"AUROC moves by (\.\d+) at most in the mean", text)
+    assert agrees(most, max(map(abs, gained.values())))
+    for by_name in (gained, recalls):
+        assert by_name["cnn"] > 0 > by_name["pretrained_ti16"]
+    assert gained["scratch"] > 0
+    (said,) = re.findall(
+        r"recall of (\.\d+) in the mean and (\.\d+) at the worst \((\S+) and (\S+) as it is\) at a "
+        r"specificity of (\.\d+) \((\.\d+)\)",
+        text,
+    )
+    plain, mirrored = found["cnn"], found["cnn flipped"]
+    recalls = (one[f"recall_{how}"] for one in (mirrored, plain) for how in ("mean", "worst"))
+    assert agrees(" ".join(said), *recalls, mirrored["specificity_mean"], plain["specificity_mean"])
