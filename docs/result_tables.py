@@ -163,7 +163,7 @@ def changes_table() -> str:
 def levers_table() -> str:
     """Returns each lever with what came of it and, on blocks held out, its AUROC and log loss."""
     header = ("lever", "field", "tried in", "outcome")
-    figures = ("AUROC: with", "without", "log loss: with", "without")
+    figures = ("AUROC (without it)", "log loss (without it)")
     return markdown((*header, *figures), lever_rows(), num_words=4)
 
 
