@@ -32,6 +32,7 @@ from torch import Tensor
 from pneumoscope.bundle import open_bundle
 from pneumoscope.data.cache import default_cache_dir, open_cache
 from pneumoscope.data.split import SplitRow, read_split
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.evaluation.operating_point import (
     choose_threshold_by_min_recall,
     summarize_at_threshold,
@@ -172,7 +173,9 @@ def main() -> None:
     parser.add_argument("bundles", nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="fewer changes and films; bf16 units")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer changes and films; bf16 where it gains"
+    )
     for view in VIEWS:
         parser.add_argument(
             f"--{view}", action="store_true", help=f"also each, its film {view} too"
@@ -180,11 +183,25 @@ def main() -> None:
     parser.add_argument("--together", action="store_true", help="also every set of the bundles")
     parser.add_argument("--scores", type=Path, help="folder for every score, a CSV each")
     arguments = parser.parse_args()
+    try:
+        compare(parser, arguments)
+    except PneumoscopeError as error:
+        parser.error(str(error))
+
+
+def compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Prints a line a bundle, a view and a set.
+
+    Raises:
+        PneumoscopeError: split, films, a bundle or the folder of scores cannot be used.
+    """
     rows = read_split(arguments.split).subset("val")
     labels = np.array([int(row.label) for row in rows])
     pixels = np.array(open_cache(arguments.data, rows, 224, default_cache_dir()))
     if arguments.quick:
         rows, pixels, labels = rows[::2], pixels[::2], labels[::2]
+    if len(set(labels.tolist())) < 2:
+        parser.error(f"{arguments.split} has validation films of one class; both are needed")
     views = [view for view in VIEWS if vars(arguments)[view]]
     for name, view in itertools.product(arguments.bundles, views):
         model = open_bundle(name).config["model"]

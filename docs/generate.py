@@ -1,8 +1,8 @@
 """Writes ``docs/reference/`` from the code, and tables of results from scores and records.
 
 The reference has the command line, the keys of recipes and the messages. The tables are those of
-the README, two of which stand in other pages too; they are made from the shipped bundles' scores
-and the records in ``benchmarks/results``, without a film.
+the README, of ``docs/accuracy.md`` and of ``docs/report.md``; they are made from the shipped
+bundles' scores and the records in ``benchmarks/results``, without a film.
 
 ::
 

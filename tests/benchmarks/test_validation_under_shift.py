@@ -1,8 +1,8 @@
 """Bundles on changed validation films, also with other views averaged."""
 
 import json
+import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,7 +17,7 @@ from pneumoscope.data.split import open_split, read_split
 from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.models.bundles import load_network
 from pneumoscope.models.scoring import score_pixels
-from pneumoscope.training.device import choose_device
+from pneumoscope.training.device import Device, choose_device
 
 
 @pytest.fixture
@@ -32,20 +32,26 @@ def run(
     """Runs the script on phantoms and returns its lines."""
     monkeypatch.chdir(tmp_path)
     open_split(scan_folder(phantoms), Path("split.csv"), "patient")
-    in_float32 = partial(choose_device, "cpu", "float32")
-    monkeypatch.setattr(validation_under_shift, "choose_device", lambda *_: in_float32())
+    asked: list[tuple[str, ...]] = []
+
+    def in_float32(*how: str) -> Device:
+        asked.append(how)
+        return choose_device("cpu", "float32")
+
+    monkeypatch.setattr(validation_under_shift, "choose_device", in_float32)
 
     def main(*arguments: str) -> list[dict[str, Any]]:
-        where = ("--data", str(phantoms), "--split", "split.csv", "--quick")
+        where = ("--data", str(phantoms), "--split", "split.csv")
         monkeypatch.setattr("sys.argv", ["validation_under_shift.py", *arguments, *where])
         validation_under_shift.main()
+        assert asked == [("cpu", "auto" if "--quick" in arguments else "float32")]
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     return main
 
 
 def test_each_view_is_a_line_and_no_set_holds_a_bundle_twice(run, phantoms) -> None:
-    found = run("cnn", "scratch", "--flipped", "--together", "--scores", "scores")
+    found = run("cnn", "scratch", "--quick", "--flipped", "--together", "--scores", "scores")
     plain, flipped = ("cnn", "scratch"), ("cnn flipped", "scratch flipped")
     pairs = [f"{one} + {two}" for one in ("cnn", "cnn flipped") for two in ("scratch", flipped[1])]
     alone = [name for pair in zip(plain, flipped, strict=True) for name in pair]
@@ -63,10 +69,38 @@ def test_each_view_is_a_line_and_no_set_holds_a_bundle_twice(run, phantoms) -> N
         assert scores.log_odds == pytest.approx(logits[:, 1] - logits[:, 0], abs=1e-3), view
 
 
-def test_what_answers_so_already_is_refused(run, capsys, validation_under_shift, monkeypatch):
-    bundle = SimpleNamespace(config={"model": {"flip_average": True}})
+def test_every_change_is_tried_without_quick(run, validation_under_shift) -> None:
+    (line,) = run("cnn")
+    assert set(validation_under_shift.SHIFTS) <= set(line)
+    assert line["precision"] == "float32"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"flip_average": True}, {"members": []}],
+    ids=["answers so already", "an ensemble"],
+)
+def test_what_cannot_be_flipped_is_refused(
+    run, capsys, validation_under_shift, monkeypatch, model
+) -> None:
+    bundle = SimpleNamespace(config={"model": model})
     monkeypatch.setattr(validation_under_shift, "open_bundle", lambda _: bundle)
     with pytest.raises(SystemExit):
         run("cnn", "--flipped")
     said = capsys.readouterr().err.splitlines()[-1]
     assert "cnn is an ensemble or answers so already; leave out --flipped" in said
+
+
+@pytest.mark.parametrize(
+    ("bundle", "kept", "expected"),
+    [("none", r".", "no bundle none"), ("cnn", r"path|PNEUMONIA", "validation films of one class")],
+)
+def test_what_is_wrong_is_one_line(run, capsys, bundle, kept, expected) -> None:
+    path = Path("split.csv")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if re.search(kept, line)), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        run(bundle)
+    said = capsys.readouterr().err
+    assert expected in said.splitlines()[-1]
+    assert "Traceback" not in said

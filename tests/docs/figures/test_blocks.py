@@ -58,22 +58,34 @@ def test_what_the_table_of_levers_says_is_in_the_recipes(lever):
     if lever.on is None or lever.off is None:
         assert "](" in lever.outcome, "what was not run on blocks names where it was"
         return
-    first, *others = lever.field.split(", ")
-    section, _, key = first.partition(".")
+    section, _, key = lever.field.split(", ")[0].partition(".")
 
-    def recipe(changes):
-        return load_recipe(lever.recipe, list(changes)).model_dump()
-
-    def value(changes):
-        found = recipe(changes)[section][key]
+    def value(recipe, changes):
+        found = load_recipe(recipe, list(changes)).model_dump()[section][key]
         return bool(found) if key == "teacher" else found  # which one differs from run to run
 
-    is_used = lever.outcome.removeprefix("**").startswith("in ")
-    assert value(lever.on) != value(lever.off)
-    assert value(()) == value(lever.on if is_used else lever.off)
-    for other in others:
-        of, _, key_of_it = f"{section}.{other}".rpartition(".")
-        assert key_of_it in recipe(())[of.rpartition(".")[2]], other
+    on, off = (value(lever.recipe, changes) for changes in (lever.on, lever.off))
+    assert on != off
+    used = re.match(r"(\*\*in all\*\*|in both ViTs|in )", lever.outcome)
+    if used is None:
+        assert value(lever.recipe, ()) == off
+        return
+    assert value(lever.recipe, ()) == on
+    others = {"**in all**": ("cnn", "scratch", "pretrained_ti16")}
+    others["in both ViTs"] = others["**in all**"][1:]
+    for recipe in others.get(used[0], ()):
+        assert value(recipe, ()) != off, recipe
+
+
+@pytest.mark.parametrize("lever", LEVERS, ids=lambda lever: f"{lever.name}-{lever.recipe}")
+def test_two_runs_with_and_without_a_lever_differ_in_the_fields_that_are_named(lever):
+    named, section = set(), ""
+    for field in lever.field.split(", "):
+        section = field.rpartition(".")[0] or section
+        named.add(f"{section}.{field.rpartition('.')[2]}")
+    if lever.on is not None:
+        changed = {change.partition("=")[0] for change in set(lever.on) ^ set(lever.off)}
+        assert changed == named
 
 
 ATTENTION_WRITTEN_OUT = "3c757abb18a92dae92fd961a4230f1fe183d24df"
