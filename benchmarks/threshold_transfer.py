@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.evaluation.calibration import fit_temperature
 from pneumoscope.evaluation.operating_point import (
     choose_threshold_by_min_recall,
@@ -140,7 +141,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     for folder in parser.parse_args().folders:
-        by_shift = {path.stem: read_predictions(path) for path in sorted(folder.glob("*.csv"))}
+        try:
+            by_shift = {path.stem: read_predictions(path) for path in sorted(folder.glob("*.csv"))}
+        except PneumoscopeError as error:
+            parser.error(str(error))
+        if "clean" not in by_shift:
+            parser.error(f"{folder} has no clean.csv; name what validation_under_shift.py wrote")
         for name in (*RULES, CHANGED):
             print(json.dumps({"model": folder.name, "rule": name, **measure(by_shift, name)}))
 

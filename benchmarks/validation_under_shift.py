@@ -154,6 +154,11 @@ def figures(labels: np.ndarray, by_shift: dict[str, np.ndarray]) -> dict[str, fl
     return {key: round(float(value), 4) for key, value in found.items()}
 
 
+def folder_name(bundle: str) -> str:
+    """Returns what the folder of a bundle's scores is called: as its own, or as it is shipped."""
+    return Path(bundle).resolve().name
+
+
 def write_scores(folder: Path, rows: Sequence[SplitRow], by_shift: dict[str, np.ndarray]) -> None:
     """Writes ``predictions.csv`` files, one a shift, that `threshold_transfer.py` reads."""
     make_folder(folder)
@@ -207,6 +212,11 @@ def compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
         model = open_bundle(name).config["model"]
         if "members" in model or model.get(VIEWS[view]):
             parser.error(f"{name} is an ensemble or answers so already; leave out --{view}")
+    folders = [folder_name(name) for name in arguments.bundles]
+    if arguments.scores and len(set(folders)) < len(folders):
+        parser.error(
+            f"two bundles would share a folder of scores ({', '.join(folders)}); rename one"
+        )
     device = choose_device("cpu", "auto" if arguments.quick else "float32")
     computed = {"precision": str(device.dtype).removeprefix("torch."), "torch": torch.__version__}
     scores, origin = {}, {}
@@ -222,8 +232,8 @@ def compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
             found = {"bundle": called, "model_id": bundle.model_id, **computed}
             print(json.dumps({**found, **figures(labels, scores[called])}), flush=True)
             if arguments.scores:
-                folder = Path(called).as_posix().strip("/").replace("/", "-")
-                write_scores(arguments.scores / folder, rows, scores[called])
+                folder = arguments.scores / f"{folder_name(name)} {view}".strip()
+                write_scores(folder, rows, scores[called])
     if arguments.together:
         for size in range(2, len(arguments.bundles) + 1):
             for members in itertools.combinations(scores, size):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pneumoscope.bundle import open_bundle
+from pneumoscope.bundle import open_bundle, shipped_bundles
 from pneumoscope.data.cache import default_cache_dir, open_cache
 from pneumoscope.data.scan import scan_folder
 from pneumoscope.data.split import open_split, read_split
@@ -104,3 +105,19 @@ def test_what_is_wrong_is_one_line(run, capsys, bundle, kept, expected) -> None:
     said = capsys.readouterr().err
     assert expected in said.splitlines()[-1]
     assert "Traceback" not in said
+
+
+def test_two_bundles_of_one_name_would_share_their_scores(run, capsys, tmp_path) -> None:
+    copy = shutil.copytree(shipped_bundles()["cnn"], tmp_path / "other" / "cnn")
+    with pytest.raises(SystemExit):
+        run("cnn", str(copy), "--scores", "scores")
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "two bundles would share a folder of scores (cnn, cnn)" in said
+    assert not Path("scores").exists()
+
+
+def test_a_folder_without_clean_films_is_refused(threshold_transfer, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["threshold_transfer.py", "nowhere"])
+    with pytest.raises(SystemExit):
+        threshold_transfer.main()
+    assert "nowhere has no clean.csv" in capsys.readouterr().err.splitlines()[-1]
