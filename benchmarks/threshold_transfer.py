@@ -19,6 +19,7 @@ halves), and the share of halves in which recall on clean films stays below the 
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,7 @@ from numpy.typing import NDArray
 
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.evaluation.calibration import fit_temperature
-from pneumoscope.evaluation.operating_point import (
-    choose_threshold_by_min_recall,
-    summarize_at_threshold,
-)
+from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
 from pneumoscope.evaluation.predictions import Predictions, read_predictions
 from pneumoscope.evaluation.threshold_rules import (
     estimate_prevalence,
@@ -41,39 +39,46 @@ from pneumoscope.evaluation.threshold_rules import (
 
 MIN_RECALL = 0.95
 Scores = NDArray[np.float64]
-Rule = Callable[[Predictions, Scores], tuple[float, Scores]]
-"""From clean films and the scores to decide: a threshold, and the scores it is for."""
+Choice = tuple[float, Callable[[Scores], Scores]]
+"""A threshold, and what becomes of the scores that it is to decide."""
+Rule = Callable[[Predictions], Choice]
 
 
-def frozen(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
-    return choose_threshold_by_min_recall(chosen_on.y_true, chosen_on.p_pneumonia)[0], p
+def as_they_are(p: Scores) -> Scores:
+    return p
 
 
-def out_of_fold(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+def frozen(chosen_on: Predictions) -> Choice:
+    return choose_threshold_by_min_recall(chosen_on.y_true, chosen_on.p_pneumonia)[0], as_they_are
+
+
+def out_of_fold(chosen_on: Predictions) -> Choice:
     films = chosen_on.y_true, chosen_on.p_pneumonia, chosen_on.patient_id
-    return out_of_fold_threshold(*films), p
+    return out_of_fold_threshold(*films), as_they_are
 
 
-def recall_bound(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
-    return threshold_by_recall_bound(chosen_on.y_true, chosen_on.p_pneumonia), p
+def recall_bound(chosen_on: Predictions) -> Choice:
+    return threshold_by_recall_bound(chosen_on.y_true, chosen_on.p_pneumonia), as_they_are
 
 
-def temperature(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+def temperature(chosen_on: Predictions) -> Choice:
     """Calibrates both halves; the threshold is chosen on calibrated scores."""
     t = fit_temperature(chosen_on.y_true, chosen_on.log_odds)
-    calibrated = scale_by_temperature(chosen_on.p_pneumonia, t)
-    threshold = choose_threshold_by_min_recall(chosen_on.y_true, calibrated)[0]
-    return threshold, scale_by_temperature(p, t)
+    calibrate = partial(scale_by_temperature, temperature=t)
+    calibrated = calibrate(chosen_on.p_pneumonia)
+    return choose_threshold_by_min_recall(chosen_on.y_true, calibrated)[0], calibrate
 
 
-def prior_shift(chosen_on: Predictions, p: Scores) -> tuple[float, Scores]:
+def prior_shift(chosen_on: Predictions) -> Choice:
     """Calibrates, then moves the scores to the prevalence that the films seem to have."""
-    t = fit_temperature(chosen_on.y_true, chosen_on.log_odds)
-    threshold, calibrated = temperature(chosen_on, p)
-    prevalence = float(np.mean(scale_by_temperature(chosen_on.p_pneumonia, t)))
-    return threshold, to_prevalence(
-        calibrated, prevalence, estimate_prevalence(calibrated, prevalence)
-    )
+    threshold, calibrate = temperature(chosen_on)
+    prevalence = float(np.mean(calibrate(chosen_on.p_pneumonia)))
+
+    def move(p: Scores) -> Scores:
+        p = calibrate(p)
+        return to_prevalence(p, prevalence, estimate_prevalence(p, prevalence))
+
+    return threshold, move
 
 
 RULES: dict[str, Rule] = {
@@ -119,13 +124,15 @@ def measure(by_shift: dict[str, Predictions], name: str) -> dict[str, object]:
         is_first = (order < len(patients) // 2)[patient_of_film]
         for choosing in (is_first, ~is_first):
             halves = {shift: part(films, choosing) for shift, films in by_shift.items()}
+            threshold, change = rule(halves["clean"])
             for shift, films in by_shift.items():
-                decided, chosen_on = part(films, ~choosing), halves["clean"]
+                decided = part(films, ~choosing)
                 if name == CHANGED:
-                    chosen_on = pool({s: half for s, half in halves.items() if s != shift})
-                threshold, p = rule(chosen_on, decided.p_pneumonia)
-                summary = summarize_at_threshold(decided.y_true, p, threshold)
-                found[shift].append((summary["recall"] or 0.0, summary["specificity"] or 0.0))
+                    threshold, change = frozen(
+                        pool({s: half for s, half in halves.items() if s != shift})
+                    )
+                called, is_sick = change(decided.p_pneumonia) >= threshold, decided.y_true == 1
+                found[shift].append((called[is_sick].mean(), 1 - called[~is_sick].mean()))
     means = {shift: np.mean(pairs, axis=0).round(3).tolist() for shift, pairs in found.items()}
     shifted = [pair for shift, pair in means.items() if shift != "clean"]
     return {

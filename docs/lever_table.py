@@ -125,10 +125,10 @@ LEVERS = (
           "off: [no gain in AUROC](recipes.md#other-sides-and-a-gpu), worse on changed films",
           gpu=True),
     Lever("the film and its mirror image", "model.flip_average", "all", None, None,
-          "off: [AUROC moves by .0008 at most](#answers-averaged-over-a-film-and-its-mirror-image) "
-          "on validation"),
+          "off: [AUROC moves by .0008 at most]"
+          "(ensembles.md#answers-averaged-over-a-film-and-its-mirror-image) on validation"),
     Lever("the film and four zooms", "model.zoom_average", "all", None, None,
-          "off: [no gain](#answers-averaged-over-zooms) in AUROC on the test films"),
+          "off: [no gain](ensembles.md#answers-averaged-over-zooms) in AUROC on the test films"),
     Lever("layer decay", "training.layer_decay", "pretrained_ti16",
           (), ("training.layer_decay=1.0",), "in `pretrained_ti16`", gpu=True),
     Lever("linear probe first (LP-FT)", "pretrained.probe_views", "pretrained_ti16",
@@ -153,15 +153,15 @@ LEVERS = (
           (*OF_BEFORE, "model.pos_embed_init=normal"),
           (*OF_BEFORE, "model.pos_embed_init=normal", "model.standardize=false"), "**in all**"),
     Lever("films drawn by style", "training.style_sampler, class_weights", "pretrained_ti16",
-          STYLE, (), "off: [lost on the test films](#weighed-away-and-the-price)"),
+          STYLE, (), "off: [lost on the test films](style.md#weighed-away-and-the-price)"),
     Lever("style dealt out", "augmentation.style_prob", "cnn",
           ("augmentation.style_prob=1.0", SHORT), (SHORT,),
-          "off: [no gain in full](#dealt-out-and-no-gain), in the ViT-Ti/16"),
+          "off: [no gain in full](style.md#dealt-out-and-no-gain), in the ViT-Ti/16"),
     Lever("a second task", "training.cause_weight", "cnn",
           ("training.cause_weight=0.5", SHORT), (SHORT,), "off"),
     Lever("ensembles", "ensemble", "all", None, None,
-          "[the pair](#ensembles) keeps more specificity on changed films, at less recall than the "
-          "ViT-Ti/16; [six gain little, twelve no more](#more-seeds)"),
+          "[the pair](ensembles.md) keeps more specificity on changed films, at less recall than "
+          "the ViT-Ti/16; [six gain little, twelve no more](ensembles.md#more-seeds)"),
 )  # fmt: skip
 
 

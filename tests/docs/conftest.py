@@ -205,7 +205,7 @@ def workspaces(
             shutil.copytree(template, folder, symlinks=True)
             (folder / ".venv").mkdir()
             (folder / ".venv" / "bin").symlink_to(programs)
-            if page not in ("docs/accuracy.md", "docs/recipes.md"):  # the others make it
+            if page not in ("docs/thresholds.md", "docs/recipes.md"):  # the others make it
                 shutil.rmtree(folder / "studies")
             if page == "docs/training.md":  # which makes them
                 shutil.rmtree(folder / "runs")

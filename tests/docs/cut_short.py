@@ -2,7 +2,7 @@
 
 A page's command runs as it stands, but training stops after two steps on small pictures, sources
 of films are on this machine, pip installs nothing and asks no index, and of tests that are not
-named some are collected. Usage: ``python cut_short.py PROGRAM ARGUMENT...``
+named by words some are collected. Usage: ``python cut_short.py PROGRAM ARGUMENT...``
 """
 
 import json
@@ -96,12 +96,15 @@ def repeat_films(folder: Path) -> None:
 
 
 def pytest(arguments: list[str]) -> int:
-    """Runs the tests that are named; of all others some are collected alone."""
-    if "PNEUMOSCOPE_FUZZ" in os.environ:
+    """Runs fuzzing and the tests that are named by words; of all others some are collected."""
+    is_fuzzing = "PNEUMOSCOPE_FUZZ" in os.environ
+    if is_fuzzing:
         os.environ["PNEUMOSCOPE_FUZZ"] = "20"
     more = ["-q", "-o", f"cache_dir={Path.cwd() / '.pytest_cache'}"]
+    if not is_fuzzing and "-k" not in arguments:
+        more.append("--collect-only")
     if not any((ROOT / one).exists() for one in arguments):
-        more += ["--collect-only", "tests/models"]
+        more.append("tests/models/test_vit.py")
     return run([sys.executable, "-m", "pytest", *arguments, *more], cwd=ROOT)
 
 

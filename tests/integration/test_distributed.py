@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from pneumoscope.cli import main
 from pneumoscope.evaluation.predictions import read_predictions
 
 
@@ -24,12 +25,13 @@ def train(out, recipe, phantoms, *, num_processes):
         "--set", "augmentation.hflip_prob=0.0", "--set", "augmentation.rotate_deg=0.0",
         "--set", "augmentation.contrast=0.0", "--set", "bundle.dtype=float32",
     ]  # fmt: skip
-    launcher = [sys.executable, "-m", "pneumoscope"]
-    if num_processes > 1:
-        launcher = [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(num_processes),
-            "--master-addr", "127.0.0.1", "--master-port", str(free_port()), "-m", "pneumoscope",
-        ]  # fmt: skip
+    if num_processes == 1:
+        assert main(arguments) == 0
+        return read_predictions(out / "bundle" / "predictions.csv"), ""
+    launcher = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(num_processes),
+        "--master-addr", "127.0.0.1", "--master-port", str(free_port()), "-m", "pneumoscope",
+    ]  # fmt: skip
     answer = subprocess.run(
         [*launcher, *arguments],
         capture_output=True,

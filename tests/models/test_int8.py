@@ -1,6 +1,7 @@
 """Networks in 8-bit integers: what they compute, who may use them, who decides in doubt."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,6 @@ from rich.console import Console
 from scipy.special import expit, logit
 
 from pneumoscope.bundle import Bundle, open_bundle
-from pneumoscope.data.preprocessing import prepare
-from pneumoscope.data.radiograph import read_radiograph
 from pneumoscope.errors import BundleError
 from pneumoscope.evaluation.predictions import read_predictions
 from pneumoscope.models.build import build_model
@@ -61,8 +60,17 @@ class Vit:
         return Bundle(self.folder, {"name": "tiny"})
 
 
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, bytes]:
+    """Both graphs of the network; they hold no weights."""
+    exact = weightless_graph(build_model(**VIT))
+    fast = int8_graph(exact)
+    assert fast is not None
+    return {"exact": exact, "fast": fast}
+
+
 @pytest.fixture
-def vit(tmp_path: Path) -> Vit:
+def vit(graphs: dict[str, bytes], tmp_path: Path) -> Vit:
     torch.manual_seed(0)
     network = build_model(**VIT)
     with torch.no_grad():  # else all films score alike
@@ -70,11 +78,9 @@ def vit(tmp_path: Path) -> Vit:
     weights = tmp_path / "model.safetensors"
     save_weights(network, weights, torch.float32)
     (tmp_path / "config.json").write_text(json.dumps({"model": VIT}))
-    graphs = [weightless_graph(network)]
-    graphs.append(int8_graph(graphs[0]) or b"")
-    for name, content in zip(("exact", "fast"), graphs, strict=True):
+    for name, content in graphs.items():
         (tmp_path / f"{name}.onnx").write_bytes(content)
-    exact, fast = (OnnxNetwork(tmp_path / f"{n}.onnx", weights) for n in ("exact", "fast"))
+    exact, fast = (OnnxNetwork(tmp_path / f"{n}.onnx", weights) for n in graphs)
     return Vit(network.eval(), tmp_path, exact, fast)
 
 
@@ -219,14 +225,14 @@ def test_int8_needs_onnxruntime(vit: Vit, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_the_shipped_scratch_decides_as_in_float32(split: str, shared_dir: Path) -> None:
+def test_the_shipped_scratch_decides_as_in_float32(
+    split: str, real_films: Callable[..., np.ndarray]
+) -> None:
     bundle = open_bundle("scratch")
     assert graph_path(bundle.config["model"], "int8").is_file()
     stored = read_predictions(bundle.path / "predictions.csv").subset(split)
     size = int(bundle.config["model"]["img_size"])
-    root = shared_dir / "data/chest_xray"
-    films = np.stack([prepare(read_radiograph(root / path), size) for path in stored.path])
-    z = log_odds(load_scorer(bundle, "int8")(films))
+    z = log_odds(load_scorer(bundle, "int8")(real_films(stored.path, size)))
     positive = stored.p_pneumonia >= bundle.threshold
     # The film whose score is the threshold may fall to either side by rounding, in float32 too.
     sure = np.abs(stored.log_odds - logit(bundle.threshold)) > 1e-4

@@ -1,6 +1,6 @@
 """Other ways to a threshold than the frozen rule, to be measured against it.
 
-None of them decides anything in the project; ``docs/accuracy.md`` says how they did on validation
+None of them decides anything in the project; ``docs/thresholds.md`` says how they did on validation
 films and why the rule of :mod:`~pneumoscope.evaluation.operating_point` stays.
 """
 

@@ -10,7 +10,7 @@ from pneumoscope.config import load_recipe
 
 
 def test_what_style_alone_foretells():
-    rows = table("docs/accuracy.md", "| figures | AUROC, training folder |")
+    rows = table("docs/style.md", "| figures | AUROC, training folder |")
     found = {(line["films"], line["figures"]): line for line in lines_of("style.jsonl")}
     names = {"power by frequency": "spectrum", "all 27": "all"}
     assert len(rows) == 4
@@ -21,14 +21,14 @@ def test_what_style_alone_foretells():
             line = found[films, names.get(figures, figures)]
             assert agrees(auroc, line["auroc"]), (films, figures)
             assert agrees(odd, line["normal_like_pneumonia"], line["normal"]), (films, figures)
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/style.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"leave ([\d,]+ of [\d,]+) normal", text)
     every = found["training, by block", "all"]
     assert agrees(shown, every["effective_normal"], every["normal"])
 
 
 def test_what_weighing_style_away_costs():
-    rows = table("docs/accuracy.md", "| model | films drawn | val AUROC |")
+    rows = table("docs/style.md", "| model | films drawn | val AUROC |")
     lines = lines_of("block-validation.jsonl")
     assert all(line["fold"] == 1 for line in lines)
     blocks = {(line["recipe"], *line["set"]): line for line in lines if "cpu" in line["device"]}
@@ -50,7 +50,7 @@ def test_what_weighing_style_away_costs():
 
 
 def test_what_style_dealt_out_gives():
-    *each, before, after = table("docs/accuracy.md", "| ViT-Ti/16 | val AUROC | test AUROC |")
+    *each, before, after = table("docs/style.md", "| ViT-Ti/16 | val AUROC | test AUROC |")
     of_before, of_after = (
         [record(f"ti16-trials/{name}-{seed}.json")["metrics"] for seed in range(3)]
         for name in ("six-epochs-seed", "style-seed")
@@ -65,12 +65,12 @@ def test_what_style_dealt_out_gives():
             assert agrees(cell, *found)
             assert agrees(mean, np.mean(found), np.std(found, ddof=1))
     changed = record("ti16-trials/style-seed-0-shifts.json")["changes"]
-    rows = table("docs/accuracy.md", "| changed test films: AUROC, recall, specificity")
+    rows = table("docs/style.md", "| changed test films: AUROC, recall, specificity")
     for name, shipped, dealt in rows:
         auroc, specificity = shifts("pretrained_ti16")[name]
         assert agrees(re.sub(r", \S+,", ",", shipped), auroc, specificity), name
         assert agrees(dealt, *(changed[name][k] for k in ("auroc", "recall", "specificity"))), name
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/style.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"single bright letter flips (\d+) of 624", text)
     letters = (value["flipped"] for key, value in changed.items() if key.startswith("marker add"))
     assert int(shown) == max(letters)

@@ -15,7 +15,7 @@ from pneumoscope.evaluation.predictions import read_predictions
 
 
 def test_the_rules_for_the_threshold():
-    rows = table("docs/accuracy.md", "| model | rule | halves with recall < .95 |")
+    rows = table("docs/thresholds.md", "| model | rule | halves with recall < .95 |")
     found = {(line["model"], line["rule"]): line for line in lines_of("threshold-transfer.jsonl")}
     assert len(rows) == 15
     for model, rule, missed, *cells in rows:
@@ -27,7 +27,7 @@ def test_the_rules_for_the_threshold():
 
 
 def test_labels_of_the_training_folder():
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/thresholds.md").read_text(encoding="utf-8")
     normal, sick = [], []
     for part in ("val", "test"):
         films = [
@@ -56,7 +56,7 @@ def test_labels_of_the_training_folder():
 
 
 def test_the_cnn_without_doubtful_films():
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/thresholds.md").read_text(encoding="utf-8")
     trial = record("cnn-trials/doubtful-labels.json")
     (shown,) = re.findall(r"arXiv:1911.00068: (.*?) normal ones\)", text, re.DOTALL)
     left_out = trial["left_out"]

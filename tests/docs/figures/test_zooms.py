@@ -18,7 +18,7 @@ ZOOMED = {
 
 def test_answers_averaged_over_zooms():
     found = {line["bundle"]: line for line in lines_of("zoom-average/under-shift.jsonl")}
-    rows = table("docs/accuracy.md", "| | clean AUROC | shift mean | shift worst | recall: mean |")
+    rows = table("docs/ensembles.md", "| | clean AUROC | shift mean | shift worst | recall: mean |")
     assert [row[0] for row in rows] == list(ZOOMED)
     for name, *cells in rows:
         for cell, key in zip(cells, KEYS, strict=True):
@@ -38,7 +38,7 @@ def test_answers_averaged_over_zooms():
 
 
 def test_zooms_on_test():
-    rows = table("docs/accuracy.md", "| | validation AUROC | test AUROC | recall | specificity |")
+    rows = table("docs/ensembles.md", "| | validation AUROC | test AUROC | recall | specificity |")
     names = ("cnn-zoomed", "ti16-zoomed", "cnn-ti16-zoomed")
     zoomed = [record(f"zoom-average/{name}.json") for name in names]
     plain = [cnn_of_40_epochs(), metrics("pretrained_ti16")]
@@ -50,7 +50,7 @@ def test_zooms_on_test():
         for cell, key in zip(cells, ("auroc", "recall", "specificity"), strict=True):
             assert agrees(cell, run["test"]["at_threshold"][key]), (name, key)
 
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/ensembles.md").read_text(encoding="utf-8")
     (shown,) = re.findall(
         r"difference, DeLong: (.*?)\), and specificity is no higher", text, re.DOTALL
     )
@@ -71,7 +71,7 @@ def test_zooms_on_test():
 
 def test_zooms_on_blocks():
     found = record("zoom-average/on-blocks.json")
-    page = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/ensembles.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"CNN alone was tried, it comes to (.*?); \[", page)
     by_code = found["by_the_code"]
     keys = ("zooms", "as it is")
@@ -92,7 +92,7 @@ def test_zooms_on_blocks():
 def test_answers_averaged_over_a_film_and_its_mirror_image():
     names = {"CNN": "cnn", "ViT from scratch": "scratch", "ViT-Ti/16": "pretrained_ti16"}
     found = {line["bundle"]: line for line in lines_of("flip-average.jsonl")}
-    rows = table("docs/accuracy.md", "| film, or film and mirror image | clean AUROC |")
+    rows = table("docs/ensembles.md", "| film, or film and mirror image | clean AUROC |")
     assert len(rows) == len(found)
     for name, *cells in rows:
         bundle, _, mirrored = name.partition(", and ")
@@ -103,7 +103,7 @@ def test_answers_averaged_over_a_film_and_its_mirror_image():
         {name: found[f"{name} flipped"][key] - found[name][key] for name in names.values()}
         for key in ("mean", "recall_mean")
     )
-    text = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/ensembles.md").read_text(encoding="utf-8")
     (most,) = re.findall(r"AUROC moves by (\.\d+) at most in the mean", text)
     assert agrees(most, max(map(abs, gained.values())))
     for by_name in (gained, recalls):
