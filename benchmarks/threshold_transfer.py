@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.errors import PneumoscopeError
+from pneumoscope.errors import EvaluationError, PneumoscopeError
 from pneumoscope.evaluation.calibration import fit_temperature
 from pneumoscope.evaluation.operating_point import choose_threshold_by_min_recall
 from pneumoscope.evaluation.predictions import Predictions, read_predictions
@@ -42,6 +42,7 @@ Scores = NDArray[np.float64]
 Choice = tuple[float, Callable[[Scores], Scores]]
 """A threshold, and what becomes of the scores that it is to decide."""
 Rule = Callable[[Predictions], Choice]
+"""From the clean films of the choosing half."""
 
 
 def as_they_are(p: Scores) -> Scores:
@@ -115,7 +116,7 @@ def pool(by_shift: dict[str, Predictions]) -> Predictions:
 
 
 def measure(by_shift: dict[str, Predictions], name: str) -> dict[str, object]:
-    rule = frozen if name == CHANGED else RULES[name]
+    rule = RULES.get(name)
     clean = by_shift["clean"]
     patients, patient_of_film = np.unique(clean.patient_id, return_inverse=True)
     found: dict[str, list[tuple[float, float]]] = {shift: [] for shift in by_shift}
@@ -124,15 +125,15 @@ def measure(by_shift: dict[str, Predictions], name: str) -> dict[str, object]:
         is_first = (order < len(patients) // 2)[patient_of_film]
         for choosing in (is_first, ~is_first):
             halves = {shift: part(films, choosing) for shift, films in by_shift.items()}
-            threshold, change = rule(halves["clean"])
+            choice = rule(halves["clean"]) if rule else None
             for shift, films in by_shift.items():
+                others = {other: half for other, half in halves.items() if other != shift}
+                threshold, change = choice or frozen(pool(others))
                 decided = part(films, ~choosing)
-                if name == CHANGED:
-                    threshold, change = frozen(
-                        pool({s: half for s, half in halves.items() if s != shift})
-                    )
                 called, is_sick = change(decided.p_pneumonia) >= threshold, decided.y_true == 1
-                found[shift].append((called[is_sick].mean(), 1 - called[~is_sick].mean()))
+                if is_sick.all() or not is_sick.any():
+                    raise EvaluationError("half of the patients are of one class; give more films")
+                found[shift].append((called[is_sick].mean(), (~called[~is_sick]).mean()))
     means = {shift: np.mean(pairs, axis=0).round(3).tolist() for shift, pairs in found.items()}
     shifted = [pair for shift, pair in means.items() if shift != "clean"]
     return {
@@ -150,12 +151,14 @@ def main() -> None:
     for folder in parser.parse_args().folders:
         try:
             by_shift = {path.stem: read_predictions(path) for path in sorted(folder.glob("*.csv"))}
+            if "clean" not in by_shift:
+                parser.error(
+                    f"{folder} has no clean.csv; name what validation_under_shift.py wrote"
+                )
+            for name in (*RULES, CHANGED):
+                print(json.dumps({"model": folder.name, "rule": name, **measure(by_shift, name)}))
         except PneumoscopeError as error:
-            parser.error(str(error))
-        if "clean" not in by_shift:
-            parser.error(f"{folder} has no clean.csv; name what validation_under_shift.py wrote")
-        for name in (*RULES, CHANGED):
-            print(json.dumps({"model": folder.name, "rule": name, **measure(by_shift, name)}))
+            parser.error(f"{folder}: {error}")
 
 
 if __name__ == "__main__":

@@ -160,8 +160,9 @@ LEVERS = (
     Lever("a second task", "training.cause_weight", "cnn",
           ("training.cause_weight=0.5", SHORT), (SHORT,), "off"),
     Lever("ensembles", "ensemble", "all", None, None,
-          "[the pair](ensembles.md) keeps more specificity on changed films, at less recall than "
-          "the ViT-Ti/16; [six gain little, twelve no more](ensembles.md#more-seeds)"),
+          "[the pair](ensembles.md#sets-of-the-shipped-models) keeps more specificity on changed "
+          "films, at less recall than the ViT-Ti/16; [six gain little, twelve no more]"
+          "(ensembles.md#more-seeds)"),
 )  # fmt: skip
 
 

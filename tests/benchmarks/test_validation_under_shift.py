@@ -114,10 +114,3 @@ def test_two_bundles_of_one_name_would_share_their_scores(run, capsys, tmp_path)
     said = capsys.readouterr().err.splitlines()[-1]
     assert "two bundles would share a folder of scores (cnn, cnn)" in said
     assert not Path("scores").exists()
-
-
-def test_a_folder_without_clean_films_is_refused(threshold_transfer, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("sys.argv", ["threshold_transfer.py", "nowhere"])
-    with pytest.raises(SystemExit):
-        threshold_transfer.main()
-    assert "nowhere has no clean.csv" in capsys.readouterr().err.splitlines()[-1]

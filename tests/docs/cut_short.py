@@ -2,7 +2,7 @@
 
 A page's command runs as it stands, but training stops after two steps on small pictures, sources
 of films are on this machine, pip installs nothing and asks no index, and of tests that are not
-named by words some are collected. Usage: ``python cut_short.py PROGRAM ARGUMENT...``
+chosen by -k some are collected. Usage: ``python cut_short.py PROGRAM ARGUMENT...``
 """
 
 import json
@@ -96,7 +96,7 @@ def repeat_films(folder: Path) -> None:
 
 
 def pytest(arguments: list[str]) -> int:
-    """Runs fuzzing and the tests that are named by words; of all others some are collected."""
+    """Runs fuzzing and the tests that -k chooses; of all others some are collected."""
     is_fuzzing = "PNEUMOSCOPE_FUZZ" in os.environ
     if is_fuzzing:
         os.environ["PNEUMOSCOPE_FUZZ"] = "20"
@@ -104,7 +104,7 @@ def pytest(arguments: list[str]) -> int:
     if not is_fuzzing and "-k" not in arguments:
         more.append("--collect-only")
     if not any((ROOT / one).exists() for one in arguments):
-        more.append("tests/models/test_vit.py")
+        more.append("tests/models/test_int8.py")
     return run([sys.executable, "-m", "pytest", *arguments, *more], cwd=ROOT)
 
 

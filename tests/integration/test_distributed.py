@@ -8,9 +8,19 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from pneumoscope.cli import main
 from pneumoscope.evaluation.predictions import read_predictions
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A process alone computes in this one, and adds up as those under torchrun do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def free_port():

@@ -10,11 +10,9 @@ import pytest
 from pneumoscope.data.preprocessing import prepare
 from pneumoscope.data.radiograph import read_radiograph
 
-RealFilms = Callable[[Sequence[str], int], np.ndarray]
-
 
 @pytest.fixture(scope="session")
-def real_films(shared_dir: Path) -> RealFilms:
+def real_films(shared_dir: Path) -> Callable[[Sequence[str], int], np.ndarray]:
     """Films (N, S, S) by their paths in the folder of real films and the side S; decoded once."""
 
     @cache
@@ -22,4 +20,4 @@ def real_films(shared_dir: Path) -> RealFilms:
         root = shared_dir / "data/chest_xray"
         return np.stack([prepare(read_radiograph(root / path), size) for path in paths])
 
-    return lambda paths, size: decode(tuple(paths), size)
+    return lambda paths, size: decode(tuple(paths), size).copy()

@@ -72,7 +72,7 @@ def test_what_was_reached():
     (said,) = re.findall(r"is against, came to a specificity of \[(\S+)\]", text)
     assert agrees(said, mean(long, "specificity"))
     pair = record("ensemble-cnn-ti16.json")["metrics"]["test"]["at_threshold"]
-    (said,) = re.findall(r"one command makes\]\(ensembles\.md\): (\S+ and \S+)\.\n", text)
+    (said,) = re.findall(r"one command makes\]\(ensembles\.md#\S+\): (\S+ and \S+)\.\n", text)
     assert agrees(said, pair["auroc"], pair["specificity"])
 
 

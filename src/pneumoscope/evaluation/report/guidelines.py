@@ -79,7 +79,7 @@ CLAIM = (
         "26",
         "Selection of the final model",
         (),
-        "docs/accuracy.md, docs/recipes.md",
+        "docs/accuracy.md, docs/recipes.md, docs/style.md",
         needs="manifest",
     ),
     Item("27", "Ensembling", (), "none in a single bundle"),
