@@ -124,6 +124,8 @@ def measure(by_shift: dict[str, Predictions], name: str) -> dict[str, object]:
         order = np.random.default_rng(division).permutation(len(patients))
         is_first = (order < len(patients) // 2)[patient_of_film]
         for choosing in (is_first, ~is_first):
+            if len(set(clean.y_true[choosing])) < 2:
+                raise EvaluationError("half of the patients are of one class; give more films")
             halves = {shift: part(films, choosing) for shift, films in by_shift.items()}
             choice = rule(halves["clean"]) if rule else None
             for shift, films in by_shift.items():
@@ -131,8 +133,6 @@ def measure(by_shift: dict[str, Predictions], name: str) -> dict[str, object]:
                 threshold, change = choice or frozen(pool(others))
                 decided = part(films, ~choosing)
                 called, is_sick = change(decided.p_pneumonia) >= threshold, decided.y_true == 1
-                if is_sick.all() or not is_sick.any():
-                    raise EvaluationError("half of the patients are of one class; give more films")
                 found[shift].append((called[is_sick].mean(), (~called[~is_sick]).mean()))
     means = {shift: np.mean(pairs, axis=0).round(3).tolist() for shift, pairs in found.items()}
     shifted = [pair for shift, pair in means.items() if shift != "clean"]

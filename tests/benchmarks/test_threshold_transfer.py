@@ -58,11 +58,33 @@ def test_a_folder_without_clean_films_is_refused(threshold_transfer, monkeypatch
     assert "nowhere has no clean.csv" in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("share_sick", [0.0, 0.005, 0.99, 1.0])
-def test_too_few_films_of_a_class_are_told_in_one_line(
+@pytest.mark.parametrize("share_sick", [0.0, 0.005, 0.995, 1.0])
+def test_halves_of_one_class_are_told_in_one_line(
     share_sick, threshold_transfer, monkeypatch, tmp_path, capsys
 ) -> None:
     write_predictions(tmp_path / "clean.csv", films(0.0, share_sick))
     with pytest.raises(SystemExit):
         run(threshold_transfer, monkeypatch, tmp_path)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"error: {tmp_path}: half of the patients are of one class" in said
+
+
+def test_a_folder_with_too_few_sick_for_a_bound_is_told_too(
+    threshold_transfer, monkeypatch, tmp_path, capsys
+) -> None:
+    write_predictions(tmp_path / "clean.csv", films(0.0, 0.2))
+    with pytest.raises(SystemExit):
+        run(threshold_transfer, monkeypatch, tmp_path)
     assert f"error: {tmp_path}: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_prior_shift_moves_scores_to_the_prevalence_of_the_films(threshold_transfer) -> None:
+    chosen_on = films(0.0)
+    threshold, move = threshold_transfer.prior_shift(chosen_on)
+    expected, calibrate = threshold_transfer.temperature(chosen_on)
+    assert threshold == expected
+    for share, sign in {0.2: -1, 0.98: 1}.items():
+        p = films(0.0, share).p_pneumonia
+        assert (sign * (move(p) - calibrate(p)) > 0).all(), share
+    p = chosen_on.p_pneumonia
+    np.testing.assert_allclose(move(p), calibrate(p), atol=0.01)
