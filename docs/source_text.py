@@ -170,14 +170,22 @@ class Reader:
         yield GAP
 
     def _passed(self, name: str, argument: str, arguments: list[str], depth: int) -> Iterator[str]:
-        """Yields what the module's calls of a function give for an argument."""
+        """Yields what calls of a function give for an argument.
+
+        Of calls where it is imported only what is written there: what a name stands for elsewhere
+        may depend on more than can be followed.
+        """
         position = [a for a in arguments if a != "self"].index(argument)
-        for call in self.module.calls(name):
-            if not isinstance(call.func, ast.Name) and ast.unparse(call.func) != f"self.{name}":
-                continue
-            given = [k.value for k in call.keywords if k.arg == argument]
-            given += call.args[position : position + 1]
-            yield from (text for value in given for text in self.texts(value, depth))
+        importing = [one for one in modules() if self.module in _imported_from(one, name)]
+        for reader in (self, *(Reader(one, self.parts) for one in importing)):
+            for call in reader.module.calls(name):
+                if not isinstance(call.func, ast.Name) and ast.unparse(call.func) != f"self.{name}":
+                    continue
+                given = [k.value for k in call.keywords if k.arg == argument]
+                given += call.args[position : position + 1]
+                for value in given:
+                    is_written = isinstance(value, ast.Constant | ast.JoinedStr)
+                    yield from reader.texts(value, depth) if reader is self or is_written else [GAP]
 
     def _constant(self, name: str, depth: int) -> Iterator[str]:
         """Yields the texts of a constant of this module or of the one it is imported from."""

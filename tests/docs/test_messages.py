@@ -81,6 +81,16 @@ class TestErrors:
             missing += [(module.name, call.lineno, w) for w in words if w not in listed]
         assert missing == []
 
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("NonFiniteLossError", f"the validation score after step {GAP} "),
+            ("RadiographError", f"samples of an unusual kind (Pillow mode {GAP}), "),
+        ],
+    )
+    def test_words_that_come_from_another_module_are_listed(self, name, words):
+        assert any(words in message for message in messages()[name])
+
     def test_places_without_words_of_their_own_pass_on_another_message(self):
         wordless = {
             (module.name, " ".join(ast.unparse(call.args[-1]).split()))

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from pneumoscope.bundle import Bundle
 from pneumoscope.config import Recipe
 from pneumoscope.data.patients import CAUSES
-from pneumoscope.errors import ConfigError, NonFiniteLossError
+from pneumoscope.errors import ConfigError
 from pneumoscope.labels import CLASS_NAMES, Label
 from pneumoscope.models.build import build_model
 from pneumoscope.models.npz import load_npz
@@ -46,6 +45,7 @@ from pneumoscope.training.recorder import Recorder
 from pneumoscope.training.sampler import make_sampler
 from pneumoscope.training.schedule import lr_at, patch_drop_rate_at
 from pneumoscope.training.step import Step, make_step
+from pneumoscope.training.unseen_steps import UnseenSteps, not_finite
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Trainer:
         self.sampler = make_sampler(self.config, train, group, known)
         self.lr = 0.0
         self.take_step: Step  # made when training begins, around the objective as it then is
-        self._unseen: list[tuple[dict[str, Any], Tensor]] = []
+        self._unseen = UnseenSteps()
         self.progress = Progress()
         if state is not None:
             with taking_up(self.path):
@@ -276,33 +276,9 @@ class Trainer:
         self.average.update(progress.step)
         progress.elapsed_s = time.monotonic() - self._started
         done = {"step": progress.step, "epoch": epoch, "lr": self.lr}
-        self._unseen.append(({**done, "time_s": round(progress.elapsed_s, 3)}, found))
+        self._unseen.add({**done, "time_s": round(progress.elapsed_s, 3)}, found)
         if len(self._unseen) >= self.take_step.wait_every:
-            self._look_at_steps()
-
-    def _look_at_steps(self) -> None:
-        """Takes note of the steps since the last look; their figures may lie on a GPU until then.
-
-        Raises:
-            NonFiniteLossError: the loss or gradient of one of them is not finite.
-        """
-        if not self._unseen:
-            return
-        found = torch.stack([figures for _, figures in self._unseen]).tolist()
-        for (done, _), (loss, grad_norm) in zip(self._unseen, found, strict=True):
-            for what, value in (("loss of", loss), ("gradient of", grad_norm)):
-                if not math.isfinite(value):
-                    raise self._not_finite(what, done["step"], value, done["epoch"])
-            self.progress.add_loss(loss)
-            self.recorder.step({**done, "loss": loss, "grad_norm": grad_norm})
-        self._unseen.clear()
-
-    @staticmethod
-    def _not_finite(what: str, step: int, value: float, epoch: int) -> NonFiniteLossError:
-        return NonFiniteLossError(
-            f"the {what} step {step} (epoch {epoch}) is {value}; the last checkpoint is untouched; "
-            "lower training.lr or raise training.warmup_epochs, in another run folder"
-        )
+            self._unseen.look(progress, self.recorder)
 
     def _set_lr(self) -> None:
         self.lr = lr_at(
@@ -335,8 +311,8 @@ class Trainer:
         In the precision of training: these scores choose the epoch and stand in the history. Those
         that are kept, by which the threshold is set, are computed anew in float32.
         """
-        self._look_at_steps()
         progress = self.progress
+        self._unseen.look(progress, self.recorder)
         share_state(self.average.network, self.group)
         logits = score_together(
             self.average.network,
@@ -346,7 +322,7 @@ class Trainer:
             dtype=self.device.dtype,
         )
         if not np.isfinite(logits).all():
-            raise self._not_finite("validation score after", progress.step, float("nan"), epoch)
+            raise not_finite("validation score after", progress.step, float("nan"), epoch)
         margin = logits[:, Label.PNEUMONIA] - logits[:, Label.NORMAL]
         auroc = float(roc_auc_score(self.val.labels, margin))
         val_loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.val.labels))
@@ -373,7 +349,7 @@ class Trainer:
         return from_main(self.group, is_due)
 
     def _save(self) -> None:
-        self._look_at_steps()
+        self._unseen.look(self.progress, self.recorder)
         if self.group.is_main:
             save_state(
                 self.path,
